@@ -1,0 +1,67 @@
+"""What a format reader is, the limits every reader keeps, and the table of readers."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+
+from modelscope_cli.errors import FormatError
+
+if TYPE_CHECKING:
+    from modelscope_cli.facts import FileContents
+    from modelscope_cli.sources.base import OpenFile
+
+MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit; held for every format's header
+MAX_NAME_BYTES = 65_535  # ggml allows 64, torch and safetensors any; longer is an attack
+MAX_DIMENSIONS = 64  # torch's own limit
+MAX_ELEMENTS = 2**63 - 1  # int64 products, as in every runtime
+
+
+class UnknownFormat(FormatError):
+    """The first bytes are those of no weight file that mscope reads."""
+
+
+class Reader(Protocol):
+    """A format module: `read` lists one file's tensors from its header, reading no weights."""
+
+    def read(self, file: OpenFile) -> FileContents:
+        """Raises FormatError, named after the defect, for a malformed file."""
+        ...
+
+
+class Format(NamedTuple):
+    """One row of the table of formats."""
+
+    name: str
+    module: str
+    endings: tuple[str, ...]
+
+    def reader(self) -> Reader:
+        """Import the reader's module only when a file of this format is met."""
+        return cast("Reader", importlib.import_module(self.module))
+
+
+FORMATS: Mapping[str, Format] = {
+    row.name: row
+    for row in (
+        Format("safetensors", "modelscope_cli.formats.safetensors", (".safetensors",)),
+        Format("gguf", "modelscope_cli.formats.gguf", (".gguf",)),
+        Format("torch", "modelscope_cli.formats.torchfile", (".bin", ".pt", ".pth", ".ckpt")),
+    )
+}
+ENDINGS = {ending: row for row in FORMATS.values() for ending in row.endings}
+
+
+def checked_elements(file: str, tensor: str, shape: tuple[int, ...]) -> int:
+    """The product of `shape`, bounded. Raises FormatError on overflow of int64."""
+    elements = 1
+    for size in shape:
+        elements *= size
+        if elements > MAX_ELEMENTS:
+            raise ShapeOverflow(file, f"shape {list(shape)[:8]} has too many elements", tensor=tensor)
+    return elements
+
+
+class ShapeOverflow(FormatError):
+    """The product of a shape does not fit 63 bits."""

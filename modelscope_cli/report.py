@@ -1,0 +1,74 @@
+"""What a command has to say: sections of raw cells, one JSON document, flat records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from modelscope_cli.facts import ModelRef, Note, Shape, Unknown
+
+Cell = str | int | float | bool | Shape | Unknown | None
+
+
+class Column(NamedTuple):
+    """One column. `kind` says how a raw cell becomes text and on which side it stands.
+
+    Kinds: text (untrusted), name (untrusted, broken at dots), count, bytes (exact),
+    size (bytes for people), shape, times (a repeat count).
+    `rank` 0 always stays; on a narrow terminal the highest rank is hidden first.
+    """
+
+    key: str
+    title: str
+    kind: str = "text"
+    rank: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of raw cells under columns; `total` is the row that ends the table."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    title: str | None = None
+    total: Sequence[Cell] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Label and value pairs; `kind` as in `Column`."""
+
+    pairs: Sequence[tuple[str, Cell, str]]
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Plain lines of text, one cell each."""
+
+    lines: Sequence[str]
+
+
+Section = Table | Fields | Lines
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One command's whole answer, before any renderer has seen it.
+
+    `sections(folded)` builds what people read (table, md); `records()` the flat rows of
+    jsonl, csv and tsv under `record_keys`; `document()` the JSON object after its envelope.
+    A value of the document may be an iterator: it is written as an array, piece by piece.
+    """
+
+    command: str
+    model: ModelRef | None
+    title: str
+    sections: Callable[[bool], Sequence[Section]]
+    document: Callable[[], Mapping[str, Any]]
+    record_keys: Sequence[str]
+    records: Callable[[], Iterable[Mapping[str, Any]]]
+    notes: Sequence[Note] = field(default_factory=tuple)
+    fold: bool | None = None  # None: folded on a terminal and in md
+    exit_code: int = 0
