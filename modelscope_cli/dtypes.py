@@ -1,7 +1,7 @@
 """The one table of dtypes: bits, ggml blocks, and their names in each file format.
 
 Sources: safetensors `Dtype` (0.8), torch 2.13 `torch.dtype` and legacy storage classes,
-ggml `GGMLQuantizationType` and its block sizes (gguf 0.19).
+ggml `GGMLQuantizationType` and its block sizes (gguf 0.19; Q2_0 from ggml itself).
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ _GGML_BLOCKS = (
     ("MXFP4", 39, 32, 17),
     ("NVFP4", 40, 64, 36),
     ("Q1_0", 41, 128, 18),
+    ("Q2_0", 42, 64, 18),
 )
 
 DTYPES: dict[str, DType] = {
