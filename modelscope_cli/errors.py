@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class MscopeError(Exception):
     """Root of every error that mscope raises on purpose.
@@ -59,6 +61,10 @@ class TruncatedFile(FormatError):
     """Fewer bytes are there than the file says it holds."""
 
 
+class MissingShard(FormatError):
+    """A file of a sharded model is not there."""
+
+
 class NotARegularFile(FormatError):
     """A FIFO, socket or device where a file is expected: reading could hang."""
 
@@ -76,3 +82,11 @@ class NetworkTrouble(MscopeError):
     """The network failed in a way that a retry may mend."""
 
     exit_code = 6
+
+
+def did_you_mean(typed: str, names: Iterable[str]) -> str | None:
+    """A hint with the names closest to what was typed; None where none is close."""
+    from difflib import get_close_matches  # 3 ms, only on the way to an error
+
+    matches = get_close_matches(typed, list(names), n=3)
+    return f"did you mean {' or '.join(matches)}?" if matches else None

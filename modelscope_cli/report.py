@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from modelscope_cli.facts import ModelRef, Note, Shape, Unknown
@@ -14,7 +13,8 @@ Cell = str | int | float | bool | Shape | Unknown | None
 class Column(NamedTuple):
     """One column. `kind` says how a raw cell becomes text and on which side it stands.
 
-    Kinds: text (untrusted), name (untrusted, broken at dots), count, bytes (exact),
+    Kinds: text (untrusted, may wrap), word (untrusted, never wrapped), name (untrusted,
+    broken at dots), count, bytes (exact),
     size (bytes for people), shape, times (a repeat count).
     `rank` 0 always stays; on a narrow terminal the highest rank is hidden first.
     """
@@ -25,8 +25,7 @@ class Column(NamedTuple):
     rank: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """Rows of raw cells under columns; `total` is the row that ends the table."""
 
     columns: Sequence[Column]
@@ -35,26 +34,24 @@ class Table:
     total: Sequence[Cell] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+class Fields(NamedTuple):
     """Label and value pairs; `kind` as in `Column`."""
 
     pairs: Sequence[tuple[str, Cell, str]]
     title: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Plain lines of text, one cell each."""
+class Lines(NamedTuple):
+    """Plain lines of text. `verbatim`: raw untrusted values rather than sentences of ours."""
 
     lines: Sequence[str]
+    verbatim: bool = False
 
 
 Section = Table | Fields | Lines
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """One command's whole answer, before any renderer has seen it.
 
     `sections(folded)` builds what people read (table, md); `records()` the flat rows of
@@ -69,6 +66,6 @@ class Report:
     document: Callable[[], Mapping[str, Any]]
     record_keys: Sequence[str]
     records: Callable[[], Iterable[Mapping[str, Any]]]
-    notes: Sequence[Note] = field(default_factory=tuple)
+    notes: Sequence[Note] = ()
     fold: bool | None = None  # None: folded on a terminal and in md
     exit_code: int = 0

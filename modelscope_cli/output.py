@@ -1,0 +1,152 @@
+"""Where a report goes: stdout in the format asked for, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from modelscope_cli.errors import UsageError
+from modelscope_cli.escape import one_line
+from modelscope_cli.facts import Note
+from modelscope_cli.render import ENDINGS, RENDERERS, Renderer
+from modelscope_cli.report import Report
+
+
+class Destination(NamedTuple):
+    """What the shared output options ask for."""
+
+    format: str = "table"
+    files: Sequence[str] = ()
+    units: str = "iec"
+    color: str = "auto"
+    quiet: bool = False
+
+
+def check(destination: Destination) -> None:
+    """Refuse what could not be written before anything is read. Raises UsageError."""
+    for path in destination.files:
+        _renderer_for(path)
+        folder = os.path.dirname(path) or "."
+        if not os.path.isdir(folder):
+            raise UsageError(f"{path}: cannot be written: there is no folder {folder}")
+        if os.path.isdir(path):
+            raise UsageError(f"{path}: cannot be written: it is a folder")
+
+
+def emit(report: Report, destination: Destination) -> int:
+    """Write the report everywhere it should go, notes to stderr; returns the exit code."""
+    for note in report.notes:
+        say(note, quiet=destination.quiet)
+    _to_stdout(_pieces_for_stdout(report, destination))
+    for path in destination.files:
+        _to_file(path, _pieces(report, _renderer_for(path), destination.units, terminal=False))
+    return report.exit_code
+
+
+def say(note: Note, *, quiet: bool = False) -> None:
+    """A note or warning on stderr; `quiet` mutes notes only."""
+    if note.warning or not quiet:
+        label = "warning" if note.warning else "note"
+        sys.stderr.write(f"mscope: {label}: {one_line(note.text)}\n")
+
+
+def is_terminal(color: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether stdout is drawn as on a terminal: it is one, and no CI runner is looking."""
+    if color == "always":
+        return True
+    return sys.stdout.isatty() and not _true(environ.get("CI")) and environ.get("TERM") != "dumb"
+
+
+def _true(value: str | None) -> bool:
+    return value is not None and value.lower() not in ("", "0", "false", "no")
+
+
+def _pieces_for_stdout(report: Report, destination: Destination) -> Iterator[str]:
+    terminal = is_terminal(destination.color)
+    renderer = RENDERERS[destination.format]
+    if renderer.name != "table" or not terminal:
+        return _pieces(report, renderer, destination.units, terminal=False)
+    from shutil import get_terminal_size
+
+    from modelscope_cli.render import terminal as drawing  # rich: 25 ms, only for a terminal
+
+    return drawing.render(
+        report,
+        units=destination.units,
+        folded=report.fold is not False,
+        width=get_terminal_size().columns,
+        color=destination.color == "always"
+        or (destination.color == "auto" and not os.environ.get("NO_COLOR")),
+    )
+
+
+def _pieces(report: Report, renderer: Renderer, units: str, *, terminal: bool) -> Iterator[str]:
+    folded = (terminal or renderer.folds) if report.fold is None else report.fold
+    return renderer.load()(report, units=units, folded=folded)
+
+
+def _renderer_for(path: str) -> Renderer:
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in ENDINGS:
+        known = " ".join(sorted(ENDINGS))
+        raise UsageError(f"{path}: no output format has the ending {ending!r}", f"one of {known}")
+    return ENDINGS[ending]
+
+
+def _to_stdout(pieces: Iterable[str]) -> None:
+    if hasattr(sys.stdout, "reconfigure"):
+        # A name the console's encoding lacks is shown as an escape, not as a traceback.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        for block in _blocks(pieces):
+            sys.stdout.write(block)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `| head` has seen enough. Python would complain again when it closes stdout.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _blocks(pieces: Iterable[str]) -> Iterator[str]:
+    """Pieces gathered to some 64 kB: unbuffered stdout would cost a system call a line."""
+    block: list[str] = []
+    length = 0
+    for piece in pieces:
+        block.append(piece)
+        length += len(piece)
+        if length > _BLOCK:
+            yield "".join(block)
+            block, length = [], 0
+    yield "".join(block)
+
+
+_BLOCK = 65_536
+
+
+def _to_file(path: str, pieces: Iterable[str]) -> None:
+    """Write beside the target and rename, so that no reader ever sees half a file."""
+    import tempfile  # 5 ms, only where a file is asked for
+
+    folder, name = os.path.split(os.path.abspath(path))
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(pieces)
+        os.chmod(temporary, _default_mode())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def _default_mode() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
