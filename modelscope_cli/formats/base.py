@@ -53,13 +53,51 @@ FORMATS: Mapping[str, Format] = {
 ENDINGS = {ending: row for row in FORMATS.values() for ending in row.endings}
 
 
+def by_ending(path: str) -> Format | None:
+    """The format that a file's name promises, if any."""
+    _, dot, ending = path.rpartition(".")
+    return ENDINGS.get(f"{dot}{ending}".lower()) if dot else None
+
+
+def sniff(file: OpenFile) -> Format:
+    """The format of a file by its first bytes, whatever its name; by its name where they fail.
+
+    Raises UnknownFormat where neither tells.
+    """
+    head = file.read_at(0, min(file.size, 16))
+    found = next((FORMATS[name] for name, test in _SIGNATURES if test(head)), by_ending(file.path))
+    if found is None:
+        raise UnknownFormat(file.path, "is no weight file that mscope reads")
+    return found
+
+
+def _looks_like_safetensors(head: bytes) -> bool:
+    """An 8-byte little-endian header length below 4 GiB, then the `{` of the header."""
+    return head[4:9] == b"\0\0\0\0{"
+
+
+def _looks_like_torch(head: bytes) -> bool:
+    """A zip archive, or a pickle of protocol 2 to 5 (a length of 640 starts the same, then 0)."""
+    pickled = head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5")
+    return head[:4] == b"PK\3\4" or (pickled and head[2:3] != b"\0")
+
+
+_SIGNATURES = (
+    ("gguf", lambda head: head[:4] in (b"GGUF", b"FUGG")),
+    ("safetensors", _looks_like_safetensors),
+    ("torch", _looks_like_torch),
+)
+
+
 def checked_elements(file: str, tensor: str, shape: tuple[int, ...]) -> int:
     """The product of `shape`, bounded. Raises FormatError on overflow of int64."""
     elements = 1
     for size in shape:
         elements *= size
         if elements > MAX_ELEMENTS:
-            raise ShapeOverflow(file, f"shape {list(shape)[:8]} has too many elements", tensor=tensor)
+            raise ShapeOverflow(
+                file, f"shape {list(shape)[:8]} has too many elements", tensor=tensor
+            )
     return elements
 
 

@@ -1,0 +1,138 @@
+"""Which files of a folder are one model's weights: sets of shards, found by name alone."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from modelscope_cli.errors import MissingShard
+from modelscope_cli.formats.base import ENDINGS
+
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<ending>\.\w+)")
+_INDEX = re.compile(r"(?P<stem>.+)(?P<ending>\.\w+)\.index(?P<variant>\.[\w-]+)?\.json")
+# What save_pretrained and its relatives write, in the order the libraries look for them.
+_KNOWN_STEMS = (
+    "model",
+    "diffusion_pytorch_model",
+    "adapter_model",
+    "pytorch_model",
+    "consolidated",
+)
+_FORMAT_ORDER = ("safetensors", "gguf", "torch")
+# Trainer state, never weights although it ends like them.
+_TRAINER_STATE = re.compile(
+    r"(training_args|optimizer|scheduler|scaler|rng_state|random_states|trainer_state)[._-].*"
+)
+
+
+class WeightSet(NamedTuple):
+    """Files that make one model together; `index_file` maps its tensors to them, if it is there."""
+
+    name: str
+    format: str
+    files: tuple[str, ...]
+    index_file: str | None = None
+
+    @property
+    def rank(self) -> tuple[int, int, int] | None:
+        """Where it stands in the order of loading; None for a name no library looks for."""
+        stem, _, variant = self.name.rpartition(".")[0].partition(".")
+        if stem not in _KNOWN_STEMS:
+            return None
+        order = _FORMAT_ORDER.index(self.format)
+        return order, int(bool(variant)), _KNOWN_STEMS.index(stem)
+
+
+def find(names: Iterable[str]) -> list[WeightSet]:
+    """The sets among file names of one folder, shards gathered under `stem.ending`."""
+    shards: dict[str, list[str]] = {}
+    indexes: dict[str, str] = {}
+    for name in sorted(names):
+        if match := _INDEX.fullmatch(name):
+            variant = match["variant"] or ""
+            indexes[f"{match['stem']}{variant}{match['ending']}"] = name
+        elif _ending(name) is not None and not _TRAINER_STATE.fullmatch(name):
+            match = _SHARD.fullmatch(name)
+            key = f"{match['stem']}{match['ending']}" if match else name
+            shards.setdefault(key, []).append(name)
+    for key in indexes:
+        shards.setdefault(key, [])
+    return [
+        WeightSet(key, _format(key), tuple(files), indexes.get(key))
+        for key, files in sorted(shards.items())
+        if _ending(key) is not None
+    ]
+
+
+def choose(sets: list[WeightSet], pattern: str | None) -> tuple[list[WeightSet], list[WeightSet]]:
+    """The sets to read, and those left aside.
+
+    Without a pattern: the set that the libraries would load first; where no name is known,
+    all of them (a bare pile of weight files).
+    """
+    if pattern is not None:
+        chosen = [narrowed for each in sets if (narrowed := _matching(each, pattern))]
+        return chosen, []
+    known = [each for each in sets if each.rank is not None]
+    if not known:
+        return sets, []
+    best = min(known, key=lambda each: each.rank or ())
+    return [best], [each for each in sets if each is not best]
+
+
+def require_all_shards(weights: WeightSet) -> None:
+    """Raises MissingShard where `-00001-of-00003` promises more files than are there."""
+    for name in weights.files:
+        match = _SHARD.fullmatch(name)
+        if match is None or int(match["count"]) <= len(weights.files):
+            continue
+        present = set(weights.files)
+        shards = (
+            f"{match['stem']}-{number:05d}-of-{match['count']}{match['ending']}"
+            for number in range(1, len(present) + 2)
+        )
+        missing = next(shard for shard in shards if shard not in present)
+        raise MissingShard(
+            weights.name,
+            f"{len(present)} of {int(match['count'])} shards are there; "
+            f"the first that is not: {missing}",
+        )
+
+
+def shard_of(name: str) -> tuple[str, int, int] | None:
+    """(set name, number, count) where a file name is that of a shard."""
+    match = _SHARD.fullmatch(name)
+    if match is None or _ending(name) is None:
+        return None
+    return f"{match['stem']}{match['ending']}", int(match["number"]), int(match["count"])
+
+
+def is_index(name: str) -> bool:
+    """Whether a file name is that of a shard index."""
+    return _INDEX.fullmatch(name) is not None
+
+
+def _matching(weights: WeightSet, pattern: str) -> WeightSet | None:
+    whole = [weights.name, *([weights.index_file] if weights.index_file else [])]
+    if any(fnmatch.fnmatchcase(name, pattern) for name in whole):
+        return weights
+    files = tuple(name for name in weights.files if fnmatch.fnmatchcase(name, pattern))
+    if files and len(files) == len(weights.files):
+        return weights
+    return weights._replace(files=files, index_file=None) if files else None
+
+
+def _stem_and_ending(name: str) -> tuple[str, str]:
+    stem, dot, ending = name.rpartition(".")
+    return stem, dot + ending
+
+
+def _ending(name: str) -> str | None:
+    ending = _stem_and_ending(name)[1].lower()
+    return ending if ending in ENDINGS else None
+
+
+def _format(name: str) -> str:
+    return ENDINGS[_stem_and_ending(name)[1].lower()].name

@@ -1,0 +1,265 @@
+"""A source to ModelFacts: which files are the model, read each, checked against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from modelscope_cli.errors import MissingShard, NotFound, UsageError
+from modelscope_cli.facts import (
+    Component,
+    FileContents,
+    FileFact,
+    ModelFacts,
+    Note,
+    TensorTable,
+    Unknown,
+)
+from modelscope_cli.formats import base, weight_sets
+from modelscope_cli.formats.weight_sets import WeightSet
+from modelscope_cli.sources.base import Source
+
+CONFIG_FILES = ("config.json", "adapter_config.json", "params.json")
+_NO_WEIGHTS = (
+    "no weight files here, only a configuration; transformers could build the class from it: "
+    "pip install 'modelscope-cli[live]'"
+)
+
+
+class _Place(NamedTuple):
+    """A folder that holds weights: the model's own, or one component's."""
+
+    folder: str
+    component: str | None
+    files: Mapping[str, int]
+
+    def path(self, name: str) -> str:
+        return f"{self.folder}/{name}" if self.folder else name
+
+
+def holds_a_model(names: Sequence[str]) -> bool:
+    """Whether a folder with these file names is a model."""
+    return bool(
+        {"config.json", "model_index.json", "adapter_config.json", "modules.json"} & set(names)
+        or weight_sets.find(names)
+    )
+
+
+def read_file(source: Source, name: str, *, want_tensors: bool = True) -> ModelFacts:
+    """One file as the model: weights, a shard index, or a config.json alone."""
+    names = source.files()
+    place = _Place("", None, names)
+    if name.lower().endswith(".json") and not weight_sets.is_index(name):
+        config = _json(source, name)
+        return ModelFacts(
+            source.ref._replace(format="config", files=0),
+            Unknown(_NO_WEIGHTS.replace("here", f"in {name}")),
+            config=config,
+            config_file=name,
+        )
+    weights, notes = _set_of_file(name, names)
+    config_file = _config_beside(weights, names)
+    config_beside = _json(source, config_file) if config_file else None
+    if not want_tensors and config_beside is not None:
+        return ModelFacts(
+            source.ref, Unknown("not read"), config=config_beside, config_file=config_file
+        )
+    facts = _read_sets(source, [(place, weights)])
+    return facts._replace(
+        config=config_beside, config_file=config_file, notes=(*notes, *facts.notes)
+    )
+
+
+def read_folder(source: Source, pattern: str | None, *, want_tensors: bool = True) -> ModelFacts:
+    """A folder as the model: its own weights, and those of its components."""
+    names = source.files()
+    components, config, config_file = _described(source, names)
+    if not want_tensors and config is not None:
+        return ModelFacts(
+            source.ref, Unknown("not read"), config=config, config_file=config_file,
+            components=components,
+        )  # fmt: skip
+    places = [_Place("", None, names)]
+    places += [_Place(part.name, part.name, source.files(part.name)) for part in components]
+    chosen, notes = _choose(places, pattern)
+    if not chosen:
+        return _without_weights(source, config, config_file, components)
+    facts = _read_sets(source, chosen)
+    return facts._replace(
+        config=config,
+        config_file=config_file,
+        components=components,
+        notes=(*notes, *facts.notes),
+    )
+
+
+def _without_weights(
+    source: Source,
+    config: Mapping[str, Any] | None,
+    config_file: str | None,
+    components: Sequence[Component],
+) -> ModelFacts:
+    if config is None:
+        raise NotFound(
+            f"{source.ref.target}: no weight files and no configuration here", _elsewhere(source)
+        )
+    ref = source.ref._replace(format="config", files=0)
+    return ModelFacts(
+        ref, Unknown(_NO_WEIGHTS), config=config, config_file=config_file, components=components
+    )
+
+
+def _elsewhere(source: Source) -> str | None:
+    """A hint at sub-folders that do hold a model, one level down."""
+    inside = [
+        folder for folder in source.folders()[:200] if holds_a_model(list(source.files(folder)))
+    ]
+    return f"there are models in: {', '.join(inside[:8])}" if inside else None
+
+
+def _set_of_file(name: str, names: Mapping[str, int]) -> tuple[WeightSet, tuple[Note, ...]]:
+    """The set that naming one of its files means: a split GGUF's first part means all of it."""
+    sets = weight_sets.find(names)
+    if weight_sets.is_index(name):
+        return next(each for each in sets if each.index_file == name), ()
+    alone = WeightSet(name, "torch", (name,))
+    shard = weight_sets.shard_of(name)
+    if shard is None:
+        return alone, ()
+    whole, number, count = shard
+    if name.lower().endswith(".gguf") and number == 1:
+        return next(each for each in sets if each.name == whole), ()
+    return alone, (Note(f"{name} is one of {count} shards; only this one is listed"),)
+
+
+def _config_beside(weights: WeightSet, names: Mapping[str, int]) -> str | None:
+    """The config.json next to a weight file that bears one of the libraries' own names."""
+    known = weight_sets.shard_of(weights.name)
+    plain = weights._replace(name=known[0]) if known else weights
+    if plain.rank is None:
+        return None
+    return next((name for name in CONFIG_FILES if name in names), None)
+
+
+def _described(
+    source: Source, names: Mapping[str, int]
+) -> tuple[tuple[Component, ...], Mapping[str, Any] | None, str | None]:
+    """What the folder's JSON says: its components, its configuration, and from which file."""
+    if "model_index.json" in names or "modules.json" in names:
+        from modelscope_cli import pipelines  # few models are pipelines
+
+        return pipelines.describe(source, names)
+    config_file = next((name for name in CONFIG_FILES if name in names), None)
+    return (), _json(source, config_file) if config_file else None, config_file
+
+
+def _json(source: Source, path: str) -> dict[str, Any]:
+    from modelscope_cli.formats import config
+
+    with source.open(path) as file:
+        return config.read_object(file)
+
+
+def _choose(
+    places: Sequence[_Place], pattern: str | None
+) -> tuple[list[tuple[_Place, WeightSet]], tuple[Note, ...]]:
+    """The sets to read in every place. Raises UsageError where `pattern` fits none of them."""
+    chosen: list[tuple[_Place, WeightSet]] = []
+    aside: list[str] = []
+    for place in places:
+        take, rest = weight_sets.choose(weight_sets.find(place.files), pattern)
+        chosen += [(place, each) for each in take]
+        aside += [place.path(each.name) for each in rest]
+    if pattern is not None and not chosen:
+        there = [
+            place.path(each.name) for place in places for each in weight_sets.find(place.files)
+        ]
+        raise UsageError(
+            f"--weights {pattern!r} fits no weight file", f"there are: {', '.join(there[:8])}"
+        )
+    if not aside:
+        return chosen, ()
+    return chosen, (Note(f"also here, not listed: {', '.join(aside[:8])}; --weights GLOB chooses"),)
+
+
+def _read_sets(source: Source, chosen: Sequence[tuple[_Place, WeightSet]]) -> ModelFacts:
+    table = TensorTable()
+    facts: list[FileFact] = []
+    notes: list[Note] = []
+    for place, weights in chosen:
+        part, contents, remarks = _read_set(source, place, weights)
+        part.components = [place.component] * len(part)
+        table.extend(part)
+        facts += [each.fact for each in contents]
+        notes += remarks
+    notes += _collisions(chosen, table)
+    formats = {fact.format for fact in facts}
+    ref = source.ref._replace(
+        format=facts[0].format if len(formats) == 1 else None, files=len(facts)
+    )
+    return ModelFacts(ref, table, tuple(facts), notes=tuple(notes))
+
+
+def _read_set(
+    source: Source, place: _Place, weights: WeightSet
+) -> tuple[TensorTable, list[FileContents], list[Note]]:
+    index = None
+    files: Sequence[str] = weights.files
+    if weights.index_file is not None:
+        from modelscope_cli.formats import shard_index
+
+        with source.open(place.path(weights.index_file)) as file:
+            index = shard_index.parse(file)
+        files = sorted(set(index.weight_map.values()))
+        if missing := [name for name in files if name not in place.files]:
+            raise MissingShard(
+                place.path(weights.index_file),
+                f"{len(missing)} of {len(files)} shards are not there, the first is {missing[0]}",
+            )
+    else:
+        weight_sets.require_all_shards(weights)
+    contents = [_read_one(source, place.path(name)) for name in files]
+    notes = [note for each in contents for note in each.notes]
+    if index is not None:
+        tables = {name: each.tensors for name, each in zip(files, contents, strict=True)}
+        notes += shard_index.check(index, tables)
+    notes += _split_notes(contents)
+    table = TensorTable()
+    for each in contents:
+        table.extend(each.tensors)
+    return table, contents, notes
+
+
+def _read_one(source: Source, path: str) -> FileContents:
+    with source.open(path) as file:
+        found = base.sniff(file)
+        contents = found.reader().read(file)
+    if (by_name := base.by_ending(path)) is None or by_name.name == found.name:
+        return contents
+    wrong = Note(f"{path} is a {found.name} file by its content, whatever its name", warning=True)
+    return contents._replace(notes=(*contents.notes, wrong))
+
+
+def _split_notes(contents: Sequence[FileContents]) -> tuple[Note, ...]:
+    if len(contents) < 2 or any(each.fact.format != "gguf" for each in contents):
+        return ()
+    from modelscope_cli.formats import gguf
+
+    return gguf.check_split(contents)
+
+
+def _collisions(chosen: Sequence[tuple[_Place, WeightSet]], table: TensorTable) -> tuple[Note, ...]:
+    """Several sets that hold the same names are alternatives: adding them up means nothing."""
+    if len(chosen) < 2:
+        return ()
+    keys = set(zip(table.components, table.names, strict=True))
+    if len(keys) == len(table):
+        return ()
+    names = ", ".join(weights.name for _, weights in chosen[:8])
+    return (
+        Note(
+            f"{len(chosen)} weight sets hold tensors of the same names ({names}): "
+            "all are listed and the totals add them up; --weights GLOB chooses",
+            warning=True,
+        ),
+    )
