@@ -1,0 +1,91 @@
+"""Tied weights: what transformers would hold once although the file may hold it twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from modelscope_cli.analysis.experts import levels
+from modelscope_cli.analysis.roles import QUANTIZATION, Roles
+from modelscope_cli.facts import TensorTable, Unknown
+
+# Names of input and output embeddings in transformers' classes, by the end of the name.
+_INPUTS = (
+    "embed_tokens.weight",
+    "shared.weight",
+    "wte.weight",
+    "word_embeddings.weight",
+    "tok_embeddings.weight",
+    "embed_in.weight",
+    "embeddings.weight",
+)
+_OUTPUTS = ("lm_head.weight", "embed_out.weight", "cls.predictions.decoder.weight")
+
+
+class Loaded(NamedTuple):
+    """A checkpoint as transformers would hold it: each tied tensor once.
+
+    `parameters` and `bytes` (at the file's dtypes) are Unknown where the tie is.
+    """
+
+    parameters: int | Unknown
+    bytes: int | Unknown
+    tied: tuple[tuple[str, str], ...]
+    basis: str = "estimate"
+
+
+def loaded(
+    table: TensorTable,
+    roles: Roles,
+    parameters: int | Unknown,
+    config: Mapping[str, Any] | None,
+    shared_storages: Sequence[Sequence[str]] = (),
+) -> Loaded:
+    """What is left of the file's tensors once tied ones count once."""
+    if isinstance(parameters, Unknown):
+        return Loaded(parameters, parameters, ())
+    pairs = _shared_pairs(shared_storages)
+    candidates = _both_in_file(table)
+    ties = _config_ties(config)
+    if candidates and not pairs:
+        if isinstance(ties, Unknown):
+            return Loaded(ties, ties, ())
+        pairs = candidates if ties else ()
+    rows = {name: index for index, name in enumerate(table.names)}
+    again = {rows[second] for _, second in pairs if second in rows}
+    kept = [i for i in range(len(table)) if i not in again]
+    return Loaded(
+        parameters - sum(table.elements[i] for i in again),
+        sum(table.bytes[i] for i in kept if roles.roles[i] != QUANTIZATION),
+        pairs,
+    )
+
+
+def _shared_pairs(shared_storages: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    """In a torch file, tensors over one storage are one tensor when it is loaded."""
+    return tuple((names[0], other) for names in shared_storages for other in names[1:])
+
+
+def _both_in_file(table: TensorTable) -> tuple[tuple[str, str], ...]:
+    """(input, output) embedding pairs of equal shape and dtype that are both stored."""
+    inputs = [i for i, name in enumerate(table.names) if name.endswith(_INPUTS)]
+    outputs = [i for i, name in enumerate(table.names) if name.endswith(_OUTPUTS)]
+    return tuple(
+        (table.names[a], table.names[b])
+        for b in outputs
+        for a in inputs[:1]
+        if table.shapes[a] == table.shapes[b] and table.dtypes[a] == table.dtypes[b]
+    )
+
+
+def _config_ties(config: Mapping[str, Any] | None) -> bool | Unknown:
+    if config is None:
+        return Unknown("both embeddings are in the file and no configuration says if they are tied")
+    for level in levels(config):
+        value = level.get("tie_word_embeddings")
+        if isinstance(value, bool):
+            return value
+    return Unknown(
+        "both embeddings are in the file; the configuration leaves tie_word_embeddings to the "
+        "model class"
+    )
