@@ -1,0 +1,38 @@
+"""The table of commands. Adding one is a file here, a line in this table, and its test."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Command(NamedTuple):
+    """One command: its name, the one line `--help` shows, and what stands below its options."""
+
+    name: str
+    help: str
+    epilog: str
+
+    def load(self) -> Callable[..., Any]:
+        """Import the command's module, only when it is the one asked for."""
+        module = importlib.import_module(f"modelscope_cli.commands.{self.name}")
+        function: Callable[..., Any] = module.command
+        return function
+
+
+COMMANDS = {
+    row.name: row
+    for row in (
+        Command(
+            "params",
+            "Named parameters and buffers: name, dtype, shape, elements, bytes, file.",
+            "mscope params ./model | grep layers.17   -   mscope params ORG/NAME --by module",
+        ),
+        Command(
+            "config",
+            "The configuration, nested ones included.",
+            "mscope config ./model --get rope_scaling.factor   -   mscope config A --diff B",
+        ),
+    )
+}

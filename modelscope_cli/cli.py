@@ -1,0 +1,142 @@
+"""The Typer app, and `main`: the one place where an error becomes a message and an exit code."""
+
+# No `from __future__ import annotations`: Typer evaluates signatures at run time.
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.main import get_command
+
+from modelscope_cli import __version__, completion, output
+from modelscope_cli.commands import COMMANDS, Command
+from modelscope_cli.errors import MscopeError
+from modelscope_cli.escape import one_line
+from modelscope_cli.options import Answer
+from modelscope_cli.parsing import SettingsCommand
+
+PROGRAM = "mscope"
+INTERRUPTED = 130
+_OWN_FAULT = 70
+_HELP = {"help_option_names": ["-h", "--help"]}
+_INTRO = """A microscope for Hugging Face models: everything about a model without loading it.
+
+Examples:
+
+    mscope params                          the built-in example model
+    mscope params ./my-model --by dtype    a folder on disk
+    mscope config ORG/NAME --get rope_theta
+"""
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the program; returns its exit code. Nothing but this prints an error."""
+    try:
+        answer = _invoke(list(argv))
+        if not isinstance(answer, Answer):
+            return answer or 0
+        return output.emit(answer.report, answer.output.destination())
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except typer.TyperException as error:
+        return _refused(error.format_message(), _usage_hint(argv), getattr(error, "exit_code", 2))
+    except MscopeError as error:
+        _raise_if_debugging()
+        return _refused(error.message, error.hint, error.exit_code)
+    except Exception as error:
+        _raise_if_debugging()
+        return _refused(
+            f"a fault of mscope itself: {type(error).__name__}: {error}",
+            "please report it with the output of the same command under MSCOPE_DEBUG=1",
+            _OWN_FAULT,
+        )
+
+
+def _invoke(argv: list[str]) -> Any:
+    asked = next((word for word in argv if not word.startswith("-")), None)
+    if completion.requested(PROGRAM):
+        return completion.answer(get_command(_app(asked, every=True)), PROGRAM)
+    if not argv:
+        argv = ["--help"]
+    return get_command(_app(asked)).main(argv, prog_name=PROGRAM, standalone_mode=False)
+
+
+def _app(asked: str | None, *, every: bool = False) -> typer.Typer:
+    """The app with only the command asked for built: all of them cost 20 ms."""
+    app = typer.Typer(add_completion=False, context_settings=_HELP, rich_markup_mode="rich")
+    app.callback(help=_INTRO)(_top_level)
+    for row in COMMANDS.values():
+        wanted = every or row.name == asked
+        _register(app, row, row.load() if wanted else _not_asked_for)
+    return app
+
+
+def _register(app: typer.Typer, row: Command, function: Any) -> None:
+    app.command(
+        row.name,
+        cls=SettingsCommand,
+        short_help=row.help,
+        epilog=row.epilog,
+        context_settings=_HELP,
+    )(function)
+
+
+def _not_asked_for() -> None:
+    """Stand in for a command that `--help` only names."""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"{PROGRAM} {__version__}\n")
+        raise typer.Exit
+
+
+def _show_completion(shell: str | None) -> None:
+    if shell is not None:
+        sys.stdout.write(completion.script(shell))
+        raise typer.Exit
+
+
+def _top_level(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", callback=_print_version, is_eager=True, help="Show the version."
+        ),
+    ] = False,
+    show_completion: Annotated[
+        str | None,
+        typer.Option(
+            metavar=f"[{'|'.join(completion.SHELLS)}]",
+            callback=_show_completion,
+            is_eager=True,
+            autocompletion=lambda: list(completion.SHELLS),
+            help="Print the completion script of a shell.",
+        ),
+    ] = None,
+) -> None:
+    """Options before any command."""
+
+
+def _refused(message: str, hint: str | None, code: int) -> int:
+    sys.stderr.write(f"{PROGRAM}: error: {one_line(message)}\n")
+    if hint:
+        sys.stderr.write(f"{PROGRAM}: hint: {one_line(hint)}\n")
+    return code
+
+
+def _usage_hint(argv: Sequence[str]) -> str:
+    command = next((word for word in argv if word in COMMANDS), None)
+    return f"see '{PROGRAM} {command} --help'" if command else f"see '{PROGRAM} --help'"
+
+
+def _raise_if_debugging() -> None:
+    if os.environ.get("MSCOPE_DEBUG") == "1":
+        raise  # called from an except block: the traceback is what was asked for

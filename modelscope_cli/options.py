@@ -1,0 +1,228 @@
+"""The options that commands share, each defined once, and how a command takes them in."""
+
+# No `from __future__ import annotations`: Typer and the groups below need real annotations.
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from modelscope_cli.errors import UsageError, did_you_mean
+from modelscope_cli.output import Destination
+from modelscope_cli.render import RENDERERS
+from modelscope_cli.report import Report
+from modelscope_cli.units import UNITS
+
+MODEL_PANEL = "Which model"
+OUTPUT_PANEL = "Output"
+COLORS = ("auto", "always", "never")
+
+
+def choice(*flags: str, names: Sequence[str], help: str, panel: str | None = None) -> Any:
+    """An option that takes one of `names`: shown in help, completed, near names suggested."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    def one_of(value: str | None) -> str | None:
+        if value is None or value in names:
+            return value
+        raise UsageError(
+            f"{flags[0]}: {value!r} is not one of {', '.join(names)}", did_you_mean(value, names)
+        )
+
+    return typer.Option(
+        *flags,
+        metavar=f"[{'|'.join(names)}]",
+        help=help,
+        rich_help_panel=panel,
+        autocompletion=complete,
+        callback=one_of,
+    )
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Completions of MODEL: the built-ins, and the repos in the HF cache. Files are the shell's."""
+    from modelscope_cli.sources import builtin, hfcache
+
+    names = [f"builtin:{name}" for name in builtin.NAMES]
+    with_cache = names + hfcache.repo_ids(hfcache.cache_dir(None)[0])
+    return [name for name in with_cache if name.startswith(incomplete)]
+
+
+Model = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[MODEL]",
+        envvar="MSCOPE_MODEL",
+        show_envvar=False,
+        show_default=False,
+        help="A folder, a weight file, ORG/NAME[@REVISION], a URL, or builtin:NAME.",
+        autocompletion=complete_model,
+    ),
+]
+
+
+class Opening(NamedTuple):
+    """How MODEL is opened."""
+
+    revision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REV", help="Branch, tag, refs/pr/N or commit.", rich_help_panel=MODEL_PANEL
+        ),
+    ] = None
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GLOB",
+            help="Which weight files, where there are several sets.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    cache_dir: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="The HF cache: its hub folder, or an HF_HOME.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    offline: Annotated[
+        bool,
+        typer.Option("--offline", help="Never use the network.", rich_help_panel=MODEL_PANEL),
+    ] = False
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh",
+            help="Ask the Hub although the cache could answer.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = False
+
+
+class Output(NamedTuple):
+    """Where and how the answer is written."""
+
+    format: Annotated[
+        str,
+        choice(
+            "--format", "-f", names=tuple(RENDERERS), help="stdout's format.", panel=OUTPUT_PANEL
+        ),
+    ] = "table"
+    json: Annotated[
+        bool, typer.Option("--json", help="The same as -f json.", rich_help_panel=OUTPUT_PANEL)
+    ] = False
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Also write FILE, in its ending's format; may be repeated.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None
+    units: Annotated[
+        str,
+        choice("--units", names=UNITS, help="How sizes are written.", panel=OUTPUT_PANEL),
+    ] = "iec"
+    color: Annotated[
+        str,
+        choice("--color", names=COLORS, help="Colour; NO_COLOR is respected.", panel=OUTPUT_PANEL),
+    ] = "auto"
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="No notes; warnings stay.", rich_help_panel=OUTPUT_PANEL
+        ),
+    ] = False
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Also say where each setting came from.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = False
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            min=1,
+            help="How many files are read at once.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Read settings from this TOML file only.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None
+    isolated: Annotated[
+        bool,
+        typer.Option("--isolated", help="Read no settings file.", rich_help_panel=OUTPUT_PANEL),
+    ] = False
+
+    def destination(self) -> Destination:
+        """The part of these options that the writer needs."""
+        format_ = "json" if self.json else self.format
+        return Destination(format_, self.output or (), self.units, self.color, self.quiet)
+
+
+GROUPS: tuple[Any, ...] = (Opening, Output)
+
+
+class Answer(NamedTuple):
+    """What a command hands back to `main`: what to say, and where."""
+
+    report: Report
+    output: Output
+
+
+def command(function: Callable[..., Report]) -> Callable[..., Answer]:
+    """Let a function of own options plus `Opening` and `Output` be a Typer command.
+
+    Typer sees every option of the groups flat; the function gets each group as one value.
+    """
+    own: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        if parameter.annotation in GROUPS:
+            groups[parameter.name] = parameter.annotation
+        else:
+            own.append(parameter)
+    flat = own + [option for group in groups.values() for option in _options(group)]
+
+    def run(**values: Any) -> Answer:
+        taken = {
+            name: group(**{field: values.pop(field) for field in group._fields})
+            for name, group in groups.items()
+        }
+        output: Output = next(group for group in taken.values() if isinstance(group, Output))
+        return Answer(function(**values, **taken), output)
+
+    run.__name__, run.__doc__ = function.__name__, function.__doc__
+    run.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
+    run.__annotations__ = {option.name: option.annotation for option in flat}
+    return run
+
+
+def _options(group: Any) -> list[inspect.Parameter]:
+    return [
+        inspect.Parameter(
+            field,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=group._field_defaults[field],
+            annotation=group.__annotations__[field],
+        )
+        for field in group._fields
+    ]
