@@ -1,0 +1,1 @@
+"""Benchmarks, and what they generate to measure on."""
