@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from struct import Struct
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from modelscope_cli.dtypes import GGML, DType
-from modelscope_cli.errors import FormatError
 from modelscope_cli.facts import FileContents, FileFact, Note, Shape, TensorTable
 from modelscope_cli.formats.base import (
     MAX_ELEMENTS,
@@ -20,13 +19,28 @@ from modelscope_cli.formats.base import (
     ShapeOverflow,
     checked_elements,
 )
+from modelscope_cli.formats.gguf_errors import (
+    BadAlignment,
+    BigEndianFile,
+    DuplicateTensor,
+    MisalignedOffset,
+    NotGguf,
+    PartialBlock,
+    SplitMismatch,
+    TooManyDimensions,
+    TooManyTensors,
+    UnknownTensorType,
+    UnsupportedVersion,
+)
 from modelscope_cli.formats.gguf_layout import check_layout, padded
 from modelscope_cli.formats.gguf_metadata import Header, read_metadata
-from modelscope_cli.sources.base import OpenFile
+
+if TYPE_CHECKING:
+    from modelscope_cli.sources.base import OpenFile
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-MAX_TENSORS = 1_000_000
+MAX_TENSORS = 2**18  # the largest published models have a third of that, unmerged
 GGML_MAX_DIMENSIONS = 4
 ALIGNMENT = "general.alignment"
 DEFAULT_ALIGNMENT = 32
@@ -42,62 +56,16 @@ REMOVED_TYPES = {
     37: "IQ4_NL_4_8",
     38: "IQ4_NL_8_8",
 }
-_MISTAKEN_FOR = (
+_MISTAKEN_FOR: tuple[tuple[bytes | tuple[bytes, ...], str], ...] = (
     (b"version ", "it is a Git LFS pointer, not the weights: run `git lfs pull`"),
     (b"PK\x03\x04", "it is a zip archive: if torch.save wrote it, name it .bin or .pt"),
     (b"<", "it looks like an HTML page: download the file again"),
-    (b"lmgg", "it is a GGML file of before August 2023: convert it again"),
-    (b"fmgg", "it is a GGML file of before August 2023: convert it again"),
-    (b"tjgg", "it is a GGML file of before August 2023: convert it again"),
+    ((b"lmgg", b"fmgg", b"tjgg"), "it is a GGML file of before August 2023: convert it again"),
 )
 _FRONT = Struct("<4sIQQ")
 _U32 = Struct("<I")
 # dimensions, ggml type and offset, by the number of dimensions
 _INFOS = tuple(Struct(f"<{count}QIQ") for count in range(GGML_MAX_DIMENSIONS + 1))
-
-
-class NotGguf(FormatError):
-    """The file does not start with the four bytes `GGUF`."""
-
-
-class BigEndianFile(FormatError):
-    """A GGUF file written for big-endian machines."""
-
-
-class UnsupportedVersion(FormatError):
-    """A version of GGUF that is too old or too new."""
-
-
-class TooManyTensors(FormatError):
-    """More tensors are claimed than any model has."""
-
-
-class BadAlignment(FormatError):
-    """general.alignment is no uint32, no power of two, or less than 8."""
-
-
-class DuplicateTensor(FormatError):
-    """A tensor's name is there twice, in a file or over the parts of a split set."""
-
-
-class TooManyDimensions(FormatError):
-    """A tensor of more than the four dimensions that ggml has."""
-
-
-class UnknownTensorType(FormatError):
-    """A ggml type that mscope does not know, or one that was removed."""
-
-
-class PartialBlock(FormatError):
-    """A tensor's rows do not fill whole quantization blocks."""
-
-
-class MisalignedOffset(FormatError):
-    """A tensor's offset is no multiple of the alignment."""
-
-
-class SplitMismatch(FormatError):
-    """The parts of a split set contradict each other."""
 
 
 class _Front(NamedTuple):
@@ -139,6 +107,8 @@ def read(file: OpenFile) -> FileContents:
 
 def _front(header: Header) -> _Front:
     path = header.file.path
+    if header.data.startswith(MAGIC[::-1]):
+        _refuse_big_endian(path, 0)
     if not header.data.startswith(MAGIC):
         start = header.data[:8]
         hint = next((text for magic, text in _MISTAKEN_FOR if start.startswith(magic)), None)
@@ -146,8 +116,7 @@ def _front(header: Header) -> _Front:
     header.need(_FRONT.size)
     _, version, tensors, keys = _FRONT.unpack_from(header.data)
     if version & 0xFFFF == 0 and version:
-        what = "a big-endian GGUF file, which mscope does not read"
-        raise BigEndianFile(path, what, offset=4, hint="convert it with gguf_convert_endian.py")
+        _refuse_big_endian(path, 4)
     if version not in VERSIONS:
         what = f"a GGUF file of version {version}; mscope reads 2 and 3"
         hint = "convert the original model again" if version < VERSIONS[0] else None
@@ -156,6 +125,11 @@ def _front(header: Header) -> _Front:
         what = f"the header claims {tensors:,} tensors, the limit is {MAX_TENSORS:,}"
         raise TooManyTensors(path, what, offset=8)
     return _Front(tensors, keys)
+
+
+def _refuse_big_endian(path: str, at: int) -> NoReturn:
+    what = "a big-endian GGUF file, which mscope does not read"
+    raise BigEndianFile(path, what, offset=at, hint="gguf-convert-endian rewrites it")
 
 
 def _alignment(header: Header, metadata: Mapping[str, Any]) -> int:
@@ -201,7 +175,7 @@ def _info(header: Header, number: int, start: int) -> tuple[_Info, int]:
     header.need(at + 4)
     (dimensions,) = _U32.unpack_from(header.data, at)
     if dimensions > GGML_MAX_DIMENSIONS:
-        what = f"has {dimensions:,} dimensions, ggml has {GGML_MAX_DIMENSIONS}"
+        what = f"{dimensions:,} dimensions, ggml has at most {GGML_MAX_DIMENSIONS}"
         raise TooManyDimensions(path, what, offset=at, tensor=name)
     layout = _INFOS[dimensions]
     at += 4
@@ -218,9 +192,9 @@ def _info(header: Header, number: int, start: int) -> tuple[_Info, int]:
 
 def _refuse_type(path: str, kind: int, name: str, at: int) -> NoReturn:
     if kind in REMOVED_TYPES:
-        what = f"is of type {REMOVED_TYPES[kind]}, which was removed from GGUF"
+        what = f"type {REMOVED_TYPES[kind]}, which was removed from GGUF"
     else:
-        what = f"is of ggml type {kind:,}, which mscope does not know"
+        what = f"ggml type {kind:,}, which mscope does not know"
     raise UnknownTensorType(path, what, offset=at, tensor=name)
 
 

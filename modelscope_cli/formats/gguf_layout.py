@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from modelscope_cli.errors import FormatError, TruncatedFile
+from modelscope_cli.errors import TruncatedFile
 from modelscope_cli.facts import Note, TensorTable
-from modelscope_cli.sources.base import OpenFile
+from modelscope_cli.formats.gguf_errors import OffsetsHole, OffsetsOverlap, TrailingBytes
+
+if TYPE_CHECKING:
+    from modelscope_cli.sources.base import OpenFile
 
 MAX_ZERO_TAIL = 65_536  # no writer pads further than a memory page of any machine
-
-
-class OffsetsOverlap(FormatError):
-    """Two tensors share bytes."""
-
-
-class OffsetsHole(FormatError):
-    """Bytes that belong to no tensor and are no padding lie before a tensor."""
-
-
-class TrailingBytes(FormatError):
-    """Bytes that belong to no tensor and are no padding follow the last one."""
 
 
 def padded(end: int, alignment: int) -> int:
@@ -51,22 +42,21 @@ def check_layout(
             _refuse_offset(file.path, name, at, due)
         end = at + table.bytes[index]
         if end > file.size:
-            _refuse_end(file, table, name)
+            _refuse_end(file, name, max(map(sum, zip(offsets, table.bytes, strict=True))))
         due = padded(end, alignment)
     return (*notes, *_check_tail(file, due))
 
 
 def _refuse_offset(path: str, name: str, at: int, due: int) -> NoReturn:
     if at < due:
-        what = f"starts {due - at:,} bytes before the tensor that lies before it ends"
+        what = f"starts {due - at:,} bytes before the end of the one in front of it"
         raise OffsetsOverlap(path, what, offset=at, tensor=name)
     what = f"{at - due:,} bytes that belong to no tensor lie before it"
     raise OffsetsHole(path, what, offset=due, tensor=name)
 
 
-def _refuse_end(file: OpenFile, table: TensorTable, name: str) -> NoReturn:
-    needs = sum(table.bytes)
-    what = f"truncated: the tensors need {needs:,} bytes, the file has {file.size:,} in all"
+def _refuse_end(file: OpenFile, name: str, end: int) -> NoReturn:
+    what = f"truncated: the tensors end at byte {end:,}, the file has {file.size:,}"
     raise TruncatedFile(file.path, what, tensor=name, hint="download the file again")
 
 

@@ -5,68 +5,38 @@ Arrays stay in the bytes they came in: a vocabulary is stepped over, not decoded
 
 from __future__ import annotations
 
-from struct import Struct, error, unpack_from
-from typing import Any, NamedTuple
+import struct
+from struct import Struct, unpack_from
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelscope_cli.errors import FormatError, TruncatedFile
+from modelscope_cli.errors import TruncatedFile
 from modelscope_cli.formats.base import MAX_HEADER_BYTES, MAX_NAME_BYTES
-from modelscope_cli.sources.base import OpenFile
+from modelscope_cli.formats.gguf_errors import (
+    ArrayTooLong,
+    DuplicateKey,
+    EmptyKey,
+    HeaderTooLarge,
+    InvalidBool,
+    InvalidUtf8,
+    NameTooLong,
+    NestingTooDeep,
+    StringTooLong,
+    TooManyArrays,
+    TooManyKeys,
+    UnknownValueType,
+)
+
+if TYPE_CHECKING:
+    from modelscope_cli.sources.base import OpenFile
 
 FIRST_READ = 2**18  # all that comes before a vocabulary
 READ_STEP = 2**24
 MAX_KEYS = 65_536  # the richest published files have some 60
 MAX_DEPTH = 4  # of arrays in arrays; ggml writes none at all
 MAX_NESTED_ARRAYS = 65_536
+LIST_BYTES = 4096  # an array of 512 layers' numbers is a list, a vocabulary is not
 PREVIEW_ITEMS = 3
 PREVIEW_CHARACTERS = 60
-
-
-class HeaderTooLarge(FormatError):
-    """The header goes on for more than 100,000,000 bytes."""
-
-
-class TooManyKeys(FormatError):
-    """The metadata claims more keys than any model has."""
-
-
-class EmptyKey(FormatError):
-    """A metadata key without a name."""
-
-
-class DuplicateKey(FormatError):
-    """A metadata key is there twice."""
-
-
-class NameTooLong(FormatError):
-    """A metadata key or a tensor's name is longer than 65,535 bytes."""
-
-
-class StringTooLong(FormatError):
-    """A string claims more bytes than a header may have."""
-
-
-class InvalidUtf8(FormatError):
-    """A key, a name or a string value is no valid UTF-8."""
-
-
-class UnknownValueType(FormatError):
-    """A metadata value of a type that GGUF does not have."""
-
-
-class InvalidBool(FormatError):
-    """A boolean that is neither 0 nor 1."""
-
-
-class ArrayTooLong(FormatError):
-    """An array claims more items than a header may hold."""
-
-
-class NestingTooDeep(FormatError):
-    """Arrays in arrays in arrays, deeper than any model has them."""
-
-
-class TooManyArrays(FormatError):
-    """More arrays inside arrays than any model has."""
 
 
 class ValueType(NamedTuple):
@@ -112,15 +82,18 @@ class Header:
 
     def need(self, end: int) -> None:
         """Have the bytes up to `end`. Raises TruncatedFile or HeaderTooLarge."""
-        if end <= len(self.data):
-            return
+        if end > len(self.data):
+            self.allow(end)
+            self.expect(max(end, 2 * len(self.data)), end)
+
+    def allow(self, end: int) -> None:
+        """Check that the header may go on to `end`, without reading on."""
         if end > self.file.size:
             what = f"truncated: the header goes on to byte {end:,}, the file has {self.file.size:,}"
             raise TruncatedFile(self.file.path, what, hint="download the file again")
         if end > MAX_HEADER_BYTES:
             what = f"the header goes on to byte {end:,}, the limit is {MAX_HEADER_BYTES:,}"
             raise HeaderTooLarge(self.file.path, what)
-        self.expect(max(end, 2 * len(self.data)), end)
 
     def expect(self, guess: int, at_least: int = 0) -> None:
         """Read on to about `guess` where the file goes that far: fewer, larger reads."""
@@ -149,7 +122,7 @@ class Header:
 
 
 class ArrayValue:
-    """One array of the metadata, decoded only as far as someone asks.
+    """A long array of the metadata, decoded only as far as someone asks.
 
     `type` is the type of the items in GGUF's words: `string`, `int32`, `array` …
     """
@@ -197,13 +170,14 @@ class ArrayValue:
             found.append(self._data[start:at].decode(errors="backslashreplace"))
         return found
 
-    def _arrays(self, count: int) -> list[ArrayValue]:
+    def _arrays(self, count: int) -> list[ArrayValue | list[Any]]:
+        header, at = self._header, self._at
+        counted, header.nested_arrays = header.nested_arrays, 0  # nothing is counted twice
         found = []
-        at = self._at
-        self._header.nested_arrays = 0  # these were counted when the file was read
         for _ in range(count):
-            item, at = _array(self._header, "", at)
+            item, at = _array(header, "", at)
             found.append(item)
+        header.nested_arrays = counted
         return found
 
     def __len__(self) -> int:
@@ -229,7 +203,8 @@ def _shown(item: object) -> str:
 def read_metadata(header: Header, count: int, at: int) -> tuple[dict[str, Any], int]:
     """Read `count` keys and values from `at` on; return them and where they end.
 
-    Values are str, int, float and bool; arrays are ArrayValue. Raises FormatError.
+    Values are str, int, float and bool; an array of up to 4,096 bytes is a list, a longer
+    one an ArrayValue. Raises FormatError.
     """
     path = header.file.path
     if count > MAX_KEYS:
@@ -275,7 +250,8 @@ def _check_bools(header: Header, key: str, start: int, end: int) -> None:
         raise InvalidBool(header.file.path, what, offset=start)
 
 
-def _array(header: Header, key: str, at: int, depth: int = 1) -> tuple[ArrayValue, int]:
+def _array(header: Header, key: str, at: int, depth: int = 1) -> tuple[ArrayValue | list[Any], int]:
+    """Read the array at `at`, as a list where it is small; return it and where it ends."""
     start = at + _ARRAY_HEAD.size
     header.need(start)
     kind, length = _ARRAY_HEAD.unpack_from(header.data, at)
@@ -283,18 +259,20 @@ def _array(header: Header, key: str, at: int, depth: int = 1) -> tuple[ArrayValu
     if length * size > MAX_HEADER_BYTES:
         what = f"metadata {key!r} claims {length:,} items"
         raise ArrayTooLong(header.file.path, what, offset=at)
-    header.need(start + length * size)
+    header.allow(start + length * size)
     end = _skip_items(header, kind, length, start, key, depth)
-    return ArrayValue(header, kind, length, start), end
+    array = ArrayValue(header, kind, length, start)
+    return array if end - start > LIST_BYTES else array.first(length), end
 
 
 def _skip_items(header: Header, kind: int, length: int, at: int, key: str, depth: int) -> int:
     """Return where `length` items from `at` on end. Numbers are skipped arithmetically."""
     if kind == _STRING:
-        return _skip_strings(header, length, at)
+        return _skip_strings(header, length, at, key)
     if kind == _ARRAY:
         return _skip_arrays(header, length, at, key, depth)
     end = at + length * VALUE_TYPES[kind].size
+    header.need(end)
     if kind == _BOOL:
         _check_bools(header, key, at, end)
     return end
@@ -313,15 +291,17 @@ def _skip_arrays(header: Header, length: int, at: int, key: str, depth: int) -> 
     return at
 
 
-def _skip_strings(header: Header, count: int, at: int) -> int:
+def _skip_strings(header: Header, count: int, at: int, key: str) -> int:
     """Return where `count` strings from `at` on end."""
-    # In large vocabularies a token takes 18 bytes, its score and type in the next arrays 8.
-    header.expect(at + count * 26)
+    start = at
     while count:
         at, count = _hop(header.data, at, count)
         if at > len(header.data) + MAX_HEADER_BYTES:
-            what = f"a string claims {at - len(header.data):,} bytes or more"
-            raise StringTooLong(header.file.path, what)
+            what = f"a string of metadata {key!r} claims some {at:,} bytes"
+            raise StringTooLong(header.file.path, what, offset=start)
+        if count:
+            # In large vocabularies a token takes 18 bytes, its score and type, next, 8.
+            header.expect(at + count * 26)
         header.need(at + 8 if count else at)
     return at
 
@@ -338,6 +318,6 @@ def _hop(data: bytes, at: int, count: int) -> tuple[int, int]:
     try:
         for done in range(count):  # noqa: B007 (told to the caller when data ends)
             at += length_at(data, at)[0] + 8
-    except (error, OverflowError):
+    except (struct.error, OverflowError):
         return at, count - done
     return at, 0
