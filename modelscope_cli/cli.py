@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations`: Typer evaluates signatures at run time.
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -33,6 +34,9 @@ Examples:
 
 def run() -> None:
     """The console script."""
+    # The process lives for one answer and makes no garbage cycles worth finding: looking for
+    # them took a tenth of the time to list 90,000 tensors.
+    gc.disable()
     sys.exit(main(sys.argv[1:]))
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from math import prod
 from typing import Any
 
+from modelscope_cli.analysis.fold import HOLE, Folded
 from modelscope_cli.analysis.roles import PARAMETER, Roles
 from modelscope_cli.facts import TensorTable, Unknown
 
@@ -20,46 +23,77 @@ TOP_K_KEYS = (
     "num_selected_experts",
     "expert_used_count",
 )
-_NUMBERED = re.compile(r"\.experts?\.(\d{1,6})\.")
+_NUMBERED = re.compile(r"\.experts?\.\{\}\.")
 _FUSED = re.compile(r"\.experts\.[a-z_]+(\.weight|\.bias)?$|_exps\.(weight|bias)$")
 
 
 def active_parameters(
-    table: TensorTable, roles: Roles, config: Mapping[str, Any] | None, total: int
+    rows: Sequence[Folded],
+    table: TensorTable,
+    roles: Roles,
+    config: Mapping[str, Any] | None,
+    total: int,
 ) -> int | Unknown:
     """Parameters used for one token: all of them but the routed experts not chosen.
 
     With E routed experts of which k are chosen, a routed tensor counts k / E of its elements.
+    `rows` are the folded rows of `table`, `total` its parameters.
     """
-    counts = _expert_counts(table)
-    if not counts:
+    routed = [row for row in rows if is_routed(row.template)]
+    routed = [row for row in routed if roles.roles[row.indices[0]] == PARAMETER]
+    if not routed:
         return total
     top_k = _top_k(config)
     if isinstance(top_k, Unknown):
         return top_k
-    idle = 0
-    for index, experts in counts.items():
-        if roles.roles[index] == PARAMETER and top_k < experts:
-            idle += table.elements[index] * (experts - top_k) // experts
-    return total - idle
+    numbered = _experts_of_layers(routed)
+    return total - sum(_idle(row, table, numbered, top_k) for row in routed)
 
 
-def _expert_counts(table: TensorTable) -> dict[int, int]:
-    """For each routed expert tensor, how many experts its layer routes between."""
-    layers: dict[str, set[str]] = {}
-    numbered: list[tuple[int, str]] = []
-    counts: dict[int, int] = {}
-    for index, name in enumerate(table.names):
-        if "exp" not in name:
-            continue
-        if match := _NUMBERED.search(name):
-            layer = name[: match.start()]
-            layers.setdefault(layer, set()).add(match[1])
-            numbered.append((index, layer))
-        elif _FUSED.search(name) and table.shapes[index]:
-            counts[index] = table.shapes[index][0]
-    counts.update({index: len(layers[layer]) for index, layer in numbered})
-    return counts
+def is_routed(template: str) -> bool:
+    """Whether names of this template are tensors of routed experts."""
+    return _NUMBERED.search(template) is not None or _FUSED.search(template) is not None
+
+
+def _experts_of_layers(rows: Sequence[Folded]) -> dict[tuple[str, tuple[int, ...]], set[int]]:
+    """The experts that each layer's tensors are numbered by, a layer being all before them."""
+    found: dict[tuple[str, tuple[int, ...]], set[int]] = {}
+    for row in rows:
+        if place := _expert_hole(row):
+            prefix, hole = place
+            for layer in product(*row.grid[:hole]):
+                found.setdefault((prefix, layer), set()).update(row.grid[hole])
+    return found
+
+
+def _expert_hole(row: Folded) -> tuple[str, int] | None:
+    """The template before the expert's number, and which of the row's numbers that is."""
+    match = _NUMBERED.search(row.template)
+    if match is None or not row.grid:
+        return None
+    prefix = row.template[: match.start()]
+    return prefix, prefix.count(HOLE)
+
+
+def _idle(
+    row: Folded,
+    table: TensorTable,
+    numbered: Mapping[tuple[str, tuple[int, ...]], set[int]],
+    top_k: int,
+) -> int:
+    """Elements of a row that a token does not use."""
+    elements = table.elements[row.indices[0]]
+    place = _expert_hole(row)
+    if place is None:  # fused: all experts in one tensor, the first dimension counts them
+        experts = table.shapes[row.indices[0]][0] if table.shapes[row.indices[0]] else 1
+        return len(row.indices) * (elements - elements * min(top_k, experts) // max(experts, 1))
+    prefix, hole = place
+    of_a_layer = elements * len(row.indices) // prod(map(len, row.grid[:hole]))
+    return sum(
+        of_a_layer - of_a_layer * min(top_k, experts) // experts
+        for layer in product(*row.grid[:hole])
+        if (experts := len(numbered[prefix, layer]))
+    )
 
 
 def _top_k(config: Mapping[str, Any] | None) -> int | Unknown:

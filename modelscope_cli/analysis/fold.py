@@ -10,29 +10,53 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
+from itertools import product
+from math import prod
 from typing import NamedTuple
 
-_NUMBER_PART = re.compile(r"(?:(?<=\.)|(?<=^))(?:0|[1-9]\d{0,8})(?=\.|$)", re.MULTILINE | re.ASCII)
-_HOLE = "{}"
+HOLE = "{}"
+_NUMBER_PART = re.compile(r"\.(?:0|[1-9][0-9]{0,8})(?=\.)")
+_JOINT = ".\n."  # every name then stands between dots, so that one plain pattern finds all
 _MIN_STEPPED = 3  # terms from which `{0..30..3}` is easier to read than a list
 
 Grid = tuple[tuple[int, ...], ...]
 
 
 class Folded(NamedTuple):
-    """One row: its name with ranges, and the indices of the tensors it stands for."""
+    """One row: its name with ranges, and the indices of the tensors it stands for.
+
+    `template` is the name with `{}` for its numbers, `grid` the numbers at each of them.
+    """
 
     name: str
     indices: list[int]
+    template: str
+    grid: Grid
 
 
-def fold(names: Sequence[str], likeness: Sequence[Hashable]) -> list[Folded]:
-    """Group names that differ only in numbers, where `likeness` is equal too.
+def templates(names: Sequence[str]) -> list[str]:
+    """Each name with `{}` for the numbers between its dots.
 
-    Rows come in the order of their first tensors.
+    One substitution over all the names is five times faster than one for each.
     """
+    text = f".{_JOINT.join(names)}."
+    if HOLE in text or text.count("\n") != len(names) - 1:
+        return [_template(name) for name in names]
+    return _NUMBER_PART.sub(".{}", text)[1:-1].split(_JOINT) if names else []
+
+
+def _template(name: str) -> str:
+    if HOLE in name:
+        return name  # never folded: its own braces could not be told from ours
+    return _NUMBER_PART.sub(".{}", f".{name}.")[1:-1]
+
+
+def fold(
+    names: Sequence[str], name_templates: Sequence[str], likeness: Sequence[Hashable]
+) -> list[Folded]:
+    """Group names of one template where `likeness` is equal too; in the order of first tensors."""
     groups: dict[tuple[str, Hashable], list[int]] = defaultdict(list)
-    for index, key in enumerate(zip(_templates(names), likeness, strict=True)):
+    for index, key in enumerate(zip(name_templates, likeness, strict=True)):
         groups[key].append(index)
     rows = [
         row for (template, _), indices in groups.items() for row in _rows(template, indices, names)
@@ -40,65 +64,59 @@ def fold(names: Sequence[str], likeness: Sequence[Hashable]) -> list[Folded]:
     return sorted(rows, key=lambda row: row.indices[0])
 
 
-def _templates(names: Sequence[str]) -> list[str]:
-    """Each name with `{}` for its numbers. One substitution over all of them is 5 times faster."""
-    text = "\n".join(names)
-    if text.count("\n") == len(names) - 1 and _HOLE not in text and "\r" not in text:
-        return _NUMBER_PART.sub(_HOLE, text).split("\n")
-    return [_NUMBER_PART.sub(_HOLE, name) if _HOLE not in name else name for name in names]
-
-
 def _rows(template: str, indices: list[int], names: Sequence[str]) -> Iterable[Folded]:
-    if len(indices) == 1:
-        return [Folded(names[indices[0]], indices)]
-    holes = template.split(".")
-    places = [place for place, part in enumerate(holes) if part == _HOLE]
-    if not places:
-        return [Folded(names[index], [index]) for index in indices]
-    by_numbers: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for index in indices:
-        parts = names[index].split(".")
-        by_numbers[tuple([int(parts[place]) for place in places])].append(index)
+    """The rows of one group: a single one where its numbers form a full grid."""
+    members = [names[index] for index in indices]
+    points = _points(template, members)
+    if points is None:
+        return [Folded(names[index], [index], template, ()) for index in indices]
+    axes = tuple(_ascending(set(axis)) for axis in zip(*points, strict=True))
+    if prod(map(len, axes)) == len(points) == len(set(members)):
+        return [_row(template, axes, indices)]
+    by_point: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for index, point in zip(indices, points, strict=True):
+        by_point[tuple(map(int, point))].append(index)
     return [
-        Folded(_named(holes, places, grid), sorted(_members(grid, by_numbers)))
-        for grid in _grids(set(by_numbers))
+        _row(template, grid, sorted(i for point in product(*grid) for i in by_point[point]))
+        for grid in _grids(set(by_point))
     ]
 
 
-def _members(grid: Grid, by_numbers: dict[tuple[int, ...], list[int]]) -> list[int]:
-    found: list[int] = []
-    points: list[tuple[int, ...]] = [()]
+def _points(template: str, members: list[str]) -> list[tuple[str, ...]] | None:
+    """The numbers of each name as text; None for a template without numbers."""
+    holes = template.count(HOLE)
+    if not holes or HOLE in members[0]:
+        return None
+    pattern = re.escape(template).replace(re.escape(HOLE), "([0-9]+)")
+    found = re.findall(f"^{pattern}$", "\n".join(members), re.MULTILINE)
+    return found if holes > 1 else [(number,) for number in found]
+
+
+def _ascending(numbers: Iterable[str]) -> tuple[int, ...]:
+    return tuple(sorted(map(int, numbers)))
+
+
+def _row(template: str, grid: Grid, indices: list[int]) -> Folded:
+    name = template
     for axis in grid:
-        points = [(*point, number) for point in points for number in axis]
-    for point in points:
-        found += by_numbers[point]
-    return found
+        name = name.replace(HOLE, range_text(axis), 1)
+    return Folded(name, indices, template, grid)
 
 
 def _grids(points: set[tuple[int, ...]]) -> list[Grid]:
-    """Split points into full grids: all of them at once where they are one."""
+    """Split points into full grids: those with the same rest are taken together."""
     axes = tuple(tuple(sorted(set(axis))) for axis in zip(*points, strict=True))
-    size = 1
-    for axis in axes:
-        size *= len(axis)
-    if size == len(points):
+    if prod(map(len, axes)) == len(points):
         return [axes]
-    by_rest: dict[frozenset[tuple[int, ...]], list[int]] = defaultdict(list)
     tails: dict[int, set[tuple[int, ...]]] = defaultdict(set)
     for first, *rest in points:
         tails[first].add(tuple(rest))
+    by_rest: dict[frozenset[tuple[int, ...]], list[int]] = defaultdict(list)
     for first in sorted(tails):
         by_rest[frozenset(tails[first])].append(first)
     return [
         (tuple(firsts), *grid) for rest, firsts in by_rest.items() for grid in _grids(set(rest))
     ]
-
-
-def _named(parts: list[str], places: list[int], grid: Grid) -> str:
-    parts = list(parts)
-    for place, axis in zip(places, grid, strict=True):
-        parts[place] = range_text(axis)
-    return ".".join(parts)
 
 
 def range_text(numbers: Sequence[int]) -> str:

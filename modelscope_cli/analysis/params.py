@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis import experts, order, roles, ties
-from modelscope_cli.analysis.fold import Folded, fold
-from modelscope_cli.analysis.roles import Roles
+from modelscope_cli.analysis.fold import Folded, fold, templates
 from modelscope_cli.facts import ModelFacts, TensorFact, TensorTable, Unknown
 
 _WILDCARDS = re.compile(r"[*?\[]")
@@ -43,15 +42,48 @@ class Choice(NamedTuple):
     top: int | None = None
 
 
-class Params(NamedTuple):
+class Params:
     """The tensors that were chosen, in file order, and what they add up to."""
 
-    table: TensorTable
-    roles: Roles
     totals: Totals
     loaded: ties.Loaded
-    choice: Choice
-    whole: int  # tensors in the model, before any choice
+
+    def __init__(self, facts: ModelFacts, table: TensorTable, choice: Choice) -> None:
+        self.table = table
+        self.choice = choice
+        self.templates = templates(table.names)
+        self.roles = roles.of(table, self.templates)
+        self._rows: list[Folded] | None = None
+        parameters = self.roles.parameters(table)
+        self.totals = Totals(
+            len(table),
+            parameters,
+            self._active(facts, parameters),
+            sum(table.elements),
+            sum(table.bytes),
+        )
+        self.loaded = self._loaded(facts, parameters)
+
+    def _active(self, facts: ModelFacts, parameters: int | Unknown) -> int | Unknown:
+        if isinstance(parameters, Unknown) or not any(map(experts.is_routed, set(self.templates))):
+            return parameters
+        return experts.active_parameters(
+            self._folded(), self.table, self.roles, facts.config, parameters
+        )
+
+    def _loaded(self, facts: ModelFacts, parameters: int | Unknown) -> ties.Loaded:
+        """What transformers would hold of it, or why that cannot be said."""
+        reason = None
+        if facts.ref.format == "gguf":
+            reason = "llama.cpp holds a GGUF as stored; transformers dequantizes it first"
+        elif any(self.table.components):
+            reason = "a pipeline's components are loaded one by one"
+        elif self.choice.match or self.choice.exclude:
+            reason = "only some of the tensors are listed"
+        if reason is not None:
+            return ties.Loaded(Unknown(reason), Unknown(reason), ())
+        shared = [n for file in facts.files for n in file.metadata.get("shared_storages", ())]
+        return ties.loaded(self.table, self.templates, parameters, facts.config, shared)
 
     def listed(self) -> list[Row]:
         """One row a tensor, sorted and cut as asked for."""
@@ -66,18 +98,22 @@ class Params(NamedTuple):
         return [Row(self.table[i], self.roles.roles[i], self.roles.packed[i]) for i in indices]
 
     def folded(self) -> list[Folded]:
-        """Rows of repeated layers, sorted and cut as asked for: by what each adds up to."""
-        table = self.table
-        alike = zip(table.dtypes, table.shapes, table.components, self.roles.roles, strict=True)
-        rows = fold(table.names, list(alike))
+        """Rows of repeated layers, sorted (by what each adds up to) and cut as asked for."""
+        rows = self._folded()
         if self.choice.sort in _SUMS:
-            column = _SUMS[self.choice.sort](table)
-            sums = [sum(column[i] for i in row.indices) for row in rows]
-            ranks: Sequence[Any] = sums
+            column = _SUMS[self.choice.sort](self.table)
+            keys: Sequence[Any] = [sum(column[i] for i in row.indices) for row in rows]
         else:
-            ranks = order.natural_keys([table.names[row.indices[0]] for row in rows])
-        places = sorted(range(len(rows)), key=ranks.__getitem__, reverse=self.choice.descending)
+            keys = order.natural_keys([self.table.names[row.indices[0]] for row in rows])
+        places = sorted(range(len(rows)), key=keys.__getitem__, reverse=self.choice.descending)
         return [rows[place] for place in places[: self.choice.top]]
+
+    def _folded(self) -> list[Folded]:
+        if self._rows is None:
+            table = self.table
+            alike = zip(table.dtypes, table.shapes, table.components, self.roles.roles, strict=True)
+            self._rows = fold(table.names, self.templates, list(alike))
+        return self._rows
 
 
 _SUMS: Mapping[str, Callable[[TensorTable], Sequence[int]]] = {
@@ -99,34 +135,9 @@ class Group(NamedTuple):
 
 def examine(facts: ModelFacts, table: TensorTable, choice: Choice) -> Params:
     """What `choice` takes of `table`, the tensors of `facts`."""
-    whole = len(table)
     if choice.match or choice.exclude:
         table = table.take(_chosen(table.names, choice))
-    found = roles.of(table)
-    parameters = found.parameters(table)
-    active: int | Unknown = parameters
-    if isinstance(parameters, int):
-        active = experts.active_parameters(table, found, facts.config, parameters)
-    totals = Totals(len(table), parameters, active, sum(table.elements), sum(table.bytes))
-    held = _held(facts, table, found, parameters, whole)
-    return Params(table, found, totals, held, choice, whole)
-
-
-def _held(
-    facts: ModelFacts, table: TensorTable, found: Roles, parameters: int | Unknown, whole: int
-) -> ties.Loaded:
-    """What transformers would hold of it, or why that cannot be said."""
-    reason = None
-    if facts.ref.format == "gguf":
-        reason = "llama.cpp holds a GGUF as stored; transformers dequantizes it first"
-    elif any(table.components):
-        reason = "a pipeline's components are loaded one by one"
-    elif len(table) != whole:
-        reason = "only some of the tensors are listed"
-    if reason is not None:
-        return ties.Loaded(Unknown(reason), Unknown(reason), ())
-    shared = [names for file in facts.files for names in file.metadata.get("shared_storages", ())]
-    return ties.loaded(table, found, parameters, facts.config, shared)
+    return Params(facts, table, choice)
 
 
 def _chosen(names: Sequence[str], choice: Choice) -> list[int]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.experts import levels
-from modelscope_cli.analysis.roles import QUANTIZATION, Roles
 from modelscope_cli.facts import TensorTable, Unknown
 
 # Names of input and output embeddings in transformers' classes, by the end of the name.
@@ -36,27 +35,28 @@ class Loaded(NamedTuple):
 
 def loaded(
     table: TensorTable,
-    roles: Roles,
+    templates: Sequence[str],
     parameters: int | Unknown,
     config: Mapping[str, Any] | None,
     shared_storages: Sequence[Sequence[str]] = (),
 ) -> Loaded:
-    """What is left of the file's tensors once tied ones count once."""
+    """What is left of the file's tensors once tied ones count once.
+
+    `templates` are the names without their numbers.
+    """
     if isinstance(parameters, Unknown):
         return Loaded(parameters, parameters, ())
     pairs = _shared_pairs(shared_storages)
-    candidates = _both_in_file(table)
-    ties = _config_ties(config)
-    if candidates and not pairs:
+    if not pairs and (pairs := _both_in_file(table, templates)):
+        ties = _config_ties(config)
         if isinstance(ties, Unknown):
             return Loaded(ties, ties, ())
-        pairs = candidates if ties else ()
-    rows = {name: index for index, name in enumerate(table.names)}
-    again = {rows[second] for _, second in pairs if second in rows}
-    kept = [i for i in range(len(table)) if i not in again]
+        pairs = pairs if ties else ()
+    again = {second for _, second in pairs}
+    rows = [row for row, name in enumerate(table.names) if name in again] if again else []
     return Loaded(
-        parameters - sum(table.elements[i] for i in again),
-        sum(table.bytes[i] for i in kept if roles.roles[i] != QUANTIZATION),
+        parameters - sum(table.elements[row] for row in rows),
+        sum(table.bytes) - sum(table.bytes[row] for row in rows),
         pairs,
     )
 
@@ -66,16 +66,20 @@ def _shared_pairs(shared_storages: Sequence[Sequence[str]]) -> tuple[tuple[str, 
     return tuple((names[0], other) for names in shared_storages for other in names[1:])
 
 
-def _both_in_file(table: TensorTable) -> tuple[tuple[str, str], ...]:
+def _both_in_file(table: TensorTable, templates: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """(input, output) embedding pairs of equal shape and dtype that are both stored."""
-    inputs = [i for i, name in enumerate(table.names) if name.endswith(_INPUTS)]
-    outputs = [i for i, name in enumerate(table.names) if name.endswith(_OUTPUTS)]
+    inputs, outputs = _ending(templates, _INPUTS), _ending(templates, _OUTPUTS)
     return tuple(
         (table.names[a], table.names[b])
         for b in outputs
         for a in inputs[:1]
         if table.shapes[a] == table.shapes[b] and table.dtypes[a] == table.dtypes[b]
     )
+
+
+def _ending(templates: Sequence[str], endings: tuple[str, ...]) -> list[int]:
+    wanted = {template for template in set(templates) if template.endswith(endings)}
+    return [row for row, template in enumerate(templates) if template in wanted] if wanted else []
 
 
 def _config_ties(config: Mapping[str, Any] | None) -> bool | Unknown:

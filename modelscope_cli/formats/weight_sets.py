@@ -10,7 +10,7 @@ from typing import NamedTuple
 from modelscope_cli.errors import MissingShard
 from modelscope_cli.formats.base import ENDINGS
 
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<ending>\.\w+)")
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5,6})-of-(?P<count>\d{5,6})(?P<ending>\.\w+)")
 _INDEX = re.compile(r"(?P<stem>.+)(?P<ending>\.\w+)\.index(?P<variant>\.[\w-]+)?\.json")
 # What save_pretrained and its relatives write, in the order the libraries look for them.
 _KNOWN_STEMS = (
