@@ -137,6 +137,9 @@ def _refused(message: str, hint: str | None, code: int) -> int:
 
 
 def _usage_hint(argv: Sequence[str]) -> str:
+    first = next((word for word in argv if not word.startswith("-")), "")
+    if first not in COMMANDS and (os.path.exists(first) or "/" in first or ":" in first):
+        return f"a command comes first: {PROGRAM} params {first}"
     command = next((word for word in argv if word in COMMANDS), None)
     return f"see '{PROGRAM} {command} --help'" if command else f"see '{PROGRAM} --help'"
 

@@ -88,5 +88,5 @@ def did_you_mean(typed: str, names: Iterable[str]) -> str | None:
     """A hint with the names closest to what was typed; None where none is close."""
     from difflib import get_close_matches  # 3 ms, only on the way to an error
 
-    matches = get_close_matches(typed, list(names), n=3)
+    matches = get_close_matches(typed, list(dict.fromkeys(names)), n=3)
     return f"did you mean {' or '.join(matches)}?" if matches else None

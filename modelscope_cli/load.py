@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelscope_cli import reading
 from modelscope_cli import target as targets
 from modelscope_cli.errors import NotFound, UsageError
 from modelscope_cli.facts import ModelFacts, ModelRef, Note
 from modelscope_cli.sources.local import LocalSource, not_readable
+
+if TYPE_CHECKING:
+    from modelscope_cli.sources.hfcache import Snapshot
 
 DEFAULT_BUILTIN = "huozi3"
 
@@ -37,14 +40,14 @@ def open_model(
         if not holds_a_model("."):
             return _builtin(DEFAULT_BUILTIN, f"builtin:{DEFAULT_BUILTIN}", default=True)
         model = "."
-    target = targets.parse(model, revision=how.revision)
+    target = targets.parse(model, revision=how.revision, endpoint=os.environ.get("HF_ENDPOINT"))
     if isinstance(target, targets.HubTarget) and target.may_be_path and _exists(model):
         target = targets.LocalTarget(model)
     if isinstance(target, targets.BuiltinTarget):
         return _builtin(target.name, model, default=False)
     if isinstance(target, targets.LocalTarget):
         return _local(target.path, model, how, want_tensors)
-    return _hub(target, how, want_tensors)
+    return _hub(target, model, how, want_tensors)
 
 
 def holds_a_model(folder: str) -> bool:
@@ -73,45 +76,47 @@ def _local(path: str, typed: str, how: How, want_tensors: bool) -> ModelFacts:
         is_folder = os.path.isdir(path)
         if not is_folder:
             os.stat(path)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise _missing(path, error) from error
-    if "models--" in os.path.abspath(path) and (found := _inside_cache(path, typed)):
-        return _read(found, None if is_folder else os.path.basename(path), how, want_tensors)
-    if is_folder:
-        ref = ModelRef(typed, "directory", path=os.path.abspath(path))
-        return _read(LocalSource(path, ref), None, how, want_tensors)
-    ref = ModelRef(typed, "file", path=os.path.abspath(path))
-    folder, name = os.path.split(path)
-    return _read(LocalSource(folder or ".", ref), name, how, want_tensors)
+    if "models--" in os.path.abspath(path):
+        from modelscope_cli.sources import hfcache
+
+        if (found := hfcache.within(path, typed)) is not None:
+            return _from_cache(found, None, how, want_tensors)
+    folder, name = (path, None) if is_folder else os.path.split(path)
+    kind = "directory" if is_folder else "file"
+    source = LocalSource(folder or ".", ModelRef(typed, kind, path=os.path.abspath(path)))
+    return _read(source, name, None, how, want_tensors)
 
 
-def _inside_cache(path: str, typed: str) -> LocalSource | None:
-    from modelscope_cli.sources import hfcache
-
-    return hfcache.within(path, typed)
-
-
-def _missing(path: str, error: OSError | ValueError) -> NotFound:
-    if isinstance(error, ValueError):
-        return NotFound(f"{path!r}: not a path: {error}")
-    return not_readable(path, error)
+def _missing(path: str, error: OSError) -> NotFound:
+    found = not_readable(path, error)
+    if isinstance(error, FileNotFoundError) and not os.path.islink(path):
+        found.hint = targets.missing_path_hint(path)
+    return found
 
 
-def _hub(target: targets.HubTarget, how: How, want_tensors: bool) -> ModelFacts:
+def _hub(target: targets.HubTarget, typed: str, how: How, want_tensors: bool) -> ModelFacts:
     from modelscope_cli.sources import hfcache
 
     cache, note = hfcache.cache_dir(how.cache_dir)
-    source, said = hfcache.open_snapshot(cache, target)
-    facts = _read(source, target.file, how, want_tensors)
-    notes: list[Note] = [each for each in (note, said) if each is not None]
-    return facts if not notes else _with_notes(facts, notes)
+    found = hfcache.open_snapshot(cache, target, typed)
+    facts = _from_cache(found, target.quant, how, want_tensors)
+    return _with_notes(facts, [note] if note else [])
+
+
+def _from_cache(found: Snapshot, quant: str | None, how: How, want_tensors: bool) -> ModelFacts:
+    facts = _read(found.source, found.file, quant, how, want_tensors)
+    return _with_notes(facts, [found.note] if found.note else [])
 
 
 def _with_notes(facts: ModelFacts, notes: list[Note]) -> ModelFacts:
     return facts._replace(notes=(*notes, *facts.notes))
 
 
-def _read(source: LocalSource, name: str | None, how: How, want_tensors: bool) -> ModelFacts:
-    if name is None:
-        return reading.read_folder(source, how.weights, want_tensors=want_tensors)
-    return reading.read_file(source, name, want_tensors=want_tensors)
+def _read(
+    source: LocalSource, name: str | None, quant: str | None, how: How, want_tensors: bool
+) -> ModelFacts:
+    if name is not None:
+        return reading.read_file(source, name, want_tensors=want_tensors)
+    return reading.read_folder(source, how.weights, quant=quant, want_tensors=want_tensors)

@@ -47,7 +47,7 @@ def complete_model(incomplete: str) -> list[str]:
     from modelscope_cli.sources import builtin, hfcache
 
     names = [f"builtin:{name}" for name in builtin.NAMES]
-    with_cache = names + hfcache.repo_ids(hfcache.cache_dir(None)[0])
+    with_cache = names + hfcache.cached_ids(hfcache.cache_dir()[0])
     return [name for name in with_cache if name.startswith(incomplete)]
 
 

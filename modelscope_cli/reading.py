@@ -70,8 +70,17 @@ def read_file(source: Source, name: str, *, want_tensors: bool = True) -> ModelF
     )
 
 
-def read_folder(source: Source, pattern: str | None, *, want_tensors: bool = True) -> ModelFacts:
-    """A folder as the model: its own weights, and those of its components."""
+def read_folder(
+    source: Source,
+    pattern: str | None,
+    *,
+    quant: str | None = None,
+    want_tensors: bool = True,
+) -> ModelFacts:
+    """A folder as the model: its own weights, and those of its components.
+
+    `pattern` chooses weight files by name, `quant` GGUF files by their type (`Q4_K_M`).
+    """
     names = source.files()
     components, config, config_file = _described(source, names)
     if not want_tensors and config is not None:
@@ -81,7 +90,7 @@ def read_folder(source: Source, pattern: str | None, *, want_tensors: bool = Tru
         )  # fmt: skip
     places = [_Place("", None, names)]
     places += [_Place(part.name, part.name, source.files(part.name)) for part in components]
-    chosen, notes = _choose(places, pattern)
+    chosen, notes = _of_quant(places, quant) if quant else _choose(places, pattern)
     if not chosen:
         return _without_weights(source, config, config_file, components)
     facts = _read_sets(source, chosen)
@@ -180,6 +189,32 @@ def _choose(
     if not aside:
         return chosen, ()
     return chosen, (Note(f"also here, not listed: {', '.join(aside[:8])}; --weights GLOB chooses"),)
+
+
+def _of_quant(
+    places: Sequence[_Place], quant: str
+) -> tuple[list[tuple[_Place, WeightSet]], tuple[Note, ...]]:
+    """The GGUF sets whose file names bear that type. Raises NotFound with the types there are."""
+    from modelscope_cli.formats.gguf_file_type import file_type_in_name
+
+    types = {
+        (place.folder, each.name): file_type_in_name(each.name)
+        for place in places
+        for each in weight_sets.find(place.files)
+        if each.format == "gguf"
+    }
+    chosen = [
+        (place, each)
+        for place in places
+        for each in weight_sets.find(place.files)
+        if (types.get((place.folder, each.name)) or "").upper() == quant.upper()
+    ]
+    if not chosen:
+        there = ", ".join(sorted({kind for kind in types.values() if kind}))
+        raise NotFound(
+            f"no GGUF file of type {quant} here", f"there are: {there}" if there else None
+        )
+    return chosen, ()
 
 
 def _read_sets(source: Source, chosen: Sequence[tuple[_Place, WeightSet]]) -> ModelFacts:

@@ -42,7 +42,7 @@ def value_at(config: Mapping[str, Any], path: str) -> Any:
     if found is _MISSING:
         known = [key for key, _ in flat(config)]
         known += list(config)
-        raise UsageError(f"the configuration has no key {path!r}", did_you_mean(path, known))
+        raise UsageError(f"no key {path!r} in this configuration", did_you_mean(path, known))
     return found
 
 

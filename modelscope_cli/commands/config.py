@@ -12,6 +12,7 @@ from modelscope_cli import load
 from modelscope_cli.analysis import config as analysis
 from modelscope_cli.errors import NotFound, UsageError
 from modelscope_cli.facts import ModelFacts, Note, Unknown
+from modelscope_cli.formats.gguf_metadata import plain_value
 from modelscope_cli.options import Model, Opening, Output
 from modelscope_cli.options import command as command_
 from modelscope_cli.report import Column, Fields, Lines, Report, Section, Table
@@ -91,18 +92,11 @@ def _own(facts: ModelFacts) -> Mapping[str, Any]:
                 f"{facts.ref.target}: {len(facts.files)} GGUF files, each with its own metadata",
                 "--weights GLOB chooses one",
             )
-        return {key: _plain(value) for key, value in metadata.items()}
+        return {key: plain_value(value) for key, value in metadata.items()}
     raise NotFound(
         f"{facts.ref.target}: no config.json here",
         "mscope params lists the tensors without one",
     )
-
-
-def _plain(value: Any) -> Any:
-    """GGUF metadata as JSON values; a long array as what it is and how it begins."""
-    if value is None or isinstance(value, (bool, int, float, str, list)):
-        return value
-    return str(value)
 
 
 def _whole(config: _Config, notes: Sequence[Note]) -> Report:
@@ -196,5 +190,8 @@ def _sides(change: analysis.Change) -> tuple[str, str]:
 
 
 def _text(value: Any) -> str:
-    """A value as JSON: a string keeps its quotes, so that "1" is not 1."""
+    """A value as people read it: JSON, but a string without quotes where none are needed."""
+    if isinstance(value, str) and value not in ("", "true", "false", "null"):
+        number = value.lstrip("-")[:1].isdigit()
+        return f'"{value}"' if number or value != value.strip() else value
     return json.dumps(value, ensure_ascii=False)

@@ -6,6 +6,7 @@ Arrays stay in the bytes they came in: a vocabulary is stepped over, not decoded
 from __future__ import annotations
 
 import struct
+from math import inf, isfinite
 from struct import Struct, unpack_from
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -321,3 +322,14 @@ def _hop(data: bytes, at: int, count: int) -> tuple[int, int]:
     except (struct.error, OverflowError):
         return at, count - done
     return at, 0
+
+
+def plain_value(value: Any) -> Any:
+    """A metadata value as JSON can hold it: a long array as how it begins, NaN as that word."""
+    if isinstance(value, ArrayValue):
+        return {"array": value.type, "length": value.length, "first": plain_value(value.first(3))}
+    if isinstance(value, list):
+        return [plain_value(item) for item in value]
+    if isinstance(value, float) and not isfinite(value):
+        return {inf: "Infinity", -inf: "-Infinity"}.get(value, "NaN")
+    return value
