@@ -76,9 +76,10 @@ def parse(text: str, *, revision: str | None = None, endpoint: str | None = None
     Raises UsageError (empty, two revisions, an address that cannot be one) and NotFound
     (a dataset or Space). What is neither a repo nor an address is a path, there or not.
     """
-    if not text.strip() or "\0" in text:
-        what = "holds a NUL character" if text.strip() else "is an empty string"
-        raise UsageError(f"MODEL {what}", "is a variable unset? without MODEL the default is taken")
+    if not text.strip():
+        raise UsageError("MODEL is an empty string", "is a variable unset?")
+    if "\0" in text or not _can_be_encoded(text):
+        raise UsageError(f"MODEL {text!r} holds what neither a path nor a repo id can hold")
     target: Target
     if text.strip().lower().startswith(BUILTIN):
         target = BuiltinTarget(text.strip()[len(BUILTIN) :])
@@ -100,6 +101,15 @@ def missing_path_hint(text: str) -> str | None:
     except MscopeError as error:
         return error.message
     return None
+
+
+def _can_be_encoded(text: str) -> bool:
+    """Whether the system could take it; a file name's stray bytes come as lone surrogates."""
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _reads_as_path(text: str) -> bool:

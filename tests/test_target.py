@@ -100,7 +100,15 @@ NO_MODEL = [
     *("hf://buckets/x/y", "https://huggingface.co/collections/x/y-1"),
 ]
 WRONG = [
-    *("", " ", "\n", "a\0b", "https://example.com/org/name", "https://hf-mirror.com/org/name"),
+    *(
+        "",
+        " ",
+        "\n",
+        "a\0b",
+        "a\ud800b",
+        "https://example.com/org/name",
+        "https://hf-mirror.com/org/name",
+    ),
     *("https://huggingface.co", "https://huggingface.co/models?search=x", "hf://", "hf://models"),
     *("hf://org/name/../x", "hf://org/name@", "hf://foo--bar/x", "hf://org/name@a..b"),
     *("https://huggingface.co/org/name/discussions/3", "https://huggingface.co/o/n/settings"),
