@@ -1,4 +1,4 @@
-"""What the Hub allows as names: repo ids, revisions, paths in a repo. Rules only, no I/O."""
+"""The Hub's names: which repo ids, revisions and paths can be, and how they stand together."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 MAX_NAME = 96
 MAX_REVISION = 255  # a ref is a file in the cache
+HOSTS = ("huggingface.co", "hf.co", "hub-ci.huggingface.co")
+FILE_ENDINGS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".json")
 KINDS = {
     "models": "a model",
     "datasets": "a dataset",
@@ -96,3 +98,26 @@ def special_ref(text: str) -> str | None:
 def is_commit(text: str, least: int = 40) -> bool:
     """Whether `text` is a commit: `least` to 40 lower-case hexadecimal digits."""
     return least <= len(text) <= 40 and _HEX.issuperset(text)
+
+
+def split_revision(tail: str, *, greedy: bool) -> tuple[str, str | None, str | None]:
+    """Revision, file and GGUF type out of what follows `@`."""
+    special = special_ref(tail)
+    if special is not None:
+        revision, file = special, tail[len(special) + 1 :]
+    elif greedy and not tail.lower().endswith(FILE_ENDINGS):
+        revision, file = tail, ""
+    else:
+        revision, _, file = tail.partition("/")
+    revision, quant = (revision, None) if file else split_quant(revision)
+    if "%" in revision:
+        from urllib.parse import unquote
+
+        revision = unquote(revision)
+    return revision, file or None, quant
+
+
+def split_quant(text: str) -> tuple[str, str | None]:
+    """What stands before and after the colon of `name:Q4_K_M`."""
+    rest, mark, quant = text.partition(":")
+    return rest, quant if mark else None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from modelscope_cli.errors import NotFound, UsageError
-from modelscope_cli.hub_names import KINDS, Address
-from modelscope_cli.target import HOSTS, split_revision
+from modelscope_cli.hub_names import HOSTS, KINDS, Address, split_revision
 
 _AT_A_PLACE = frozenset({"blob", "tree", "resolve", "raw", "blame"})
 _AT_A_REVISION = frozenset({"commit", "commits"})

@@ -10,18 +10,20 @@ from typing import NamedTuple
 
 from modelscope_cli.errors import MscopeError, NotFound, UsageError
 from modelscope_cli.hub_names import (
+    FILE_ENDINGS,
+    HOSTS,
     KINDS,
     Address,
     file_problem,
     repo_id_problem,
     revision_problem,
     special_ref,
+    split_quant,
+    split_revision,
 )
 
 BUILTIN = "builtin:"
 HUB = "hf://"
-HOSTS = ("huggingface.co", "hf.co", "hub-ci.huggingface.co")
-FILE_ENDINGS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".json")
 
 _SSH = ("git@hf.co:", "git@huggingface.co:")
 
@@ -181,36 +183,14 @@ def _split(kind: str, location: str, *, greedy: bool) -> Address:
     """Take an address apart; with `greedy` slashes after `@` belong to the revision."""
     head, at, tail = location.partition("@")
     if at and head.count("/") <= 1:
-        repo_id, quant = _split_quant(head)
+        repo_id, quant = split_quant(head)
         revision, file, tail_quant = split_revision(tail, greedy=greedy)
         return Address(kind, repo_id, revision, file, quant or tail_quant)
     parts = location.split("/", 2)
     if len(parts) == 3:
         return Address(kind, "/".join(parts[:2]), None, parts[2])
-    repo_id, quant = _split_quant(location)
+    repo_id, quant = split_quant(location)
     return Address(kind, repo_id, None, None, quant)
-
-
-def split_revision(tail: str, *, greedy: bool) -> tuple[str, str | None, str | None]:
-    """Revision, file and GGUF type out of what follows `@`."""
-    special = special_ref(tail)
-    if special is not None:
-        revision, file = special, tail[len(special) + 1 :]
-    elif greedy and not tail.lower().endswith(FILE_ENDINGS):
-        revision, file = tail, ""
-    else:
-        revision, _, file = tail.partition("/")
-    revision, quant = (revision, None) if file else _split_quant(revision)
-    if "%" in revision:
-        from urllib.parse import unquote
-
-        revision = unquote(revision)
-    return revision, file or None, quant
-
-
-def _split_quant(text: str) -> tuple[str, str | None]:
-    rest, mark, quant = text.partition(":")
-    return rest, quant if mark else None
 
 
 def _named(address: Address) -> Address:

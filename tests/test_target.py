@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from modelscope_cli.errors import NotFound, UsageError
 from modelscope_cli.formats.base import ENDINGS
-from modelscope_cli.hub_names import file_problem, repo_id_problem, revision_problem
+from modelscope_cli.hub_names import FILE_ENDINGS, file_problem, repo_id_problem, revision_problem
 from modelscope_cli.target import (
-    FILE_ENDINGS,
     BuiltinTarget,
     HubTarget,
     LocalTarget,
