@@ -83,9 +83,11 @@ def _rows(template: str, indices: list[int], names: Sequence[str]) -> Iterable[F
 
 
 def _points(template: str, members: list[str]) -> list[tuple[str, ...]] | None:
-    """The numbers of each name as text; None for a template without numbers."""
+    """The numbers of each name as text; None for a template without numbers, or with a newline
+    (an attack, not a model: shown unfolded).
+    """
     holes = template.count(HOLE)
-    if not holes or HOLE in members[0]:
+    if not holes or HOLE in members[0] or "\n" in template:
         return None
     pattern = re.escape(template).replace(re.escape(HOLE), "([0-9]+)")
     found = re.findall(f"^{pattern}$", "\n".join(members), re.MULTILINE)

@@ -1,0 +1,61 @@
+"""Tied embeddings: in the file twice, in memory once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from modelscope_cli.analysis import ties
+from modelscope_cli.analysis.fold import templates
+from modelscope_cli.facts import Shape, Unknown
+from tests.analysis.tables import table
+
+EMBED: tuple[str, str, Shape] = ("model.embed_tokens.weight", "BF16", (10, 4))
+HEAD: tuple[str, str, Shape] = ("lm_head.weight", "BF16", (10, 4))
+BODY: tuple[str, str, Shape] = ("model.norm.weight", "BF16", (4,))
+
+
+def held(
+    rows: Sequence[tuple[str, str, Shape]],
+    config: Mapping[str, Any] | None,
+    shared: Sequence[Sequence[str]] = (),
+) -> ties.Loaded:
+    made = table(rows)
+    return ties.loaded(made, templates(made.names), sum(made.elements), config, shared)
+
+
+def test_a_tied_pair_counts_once() -> None:
+    found = held([EMBED, HEAD, BODY], {"tie_word_embeddings": True})
+    assert (found.parameters, found.bytes) == (44, 88)
+    assert found.tied == (("model.embed_tokens.weight", "lm_head.weight"),)
+    assert found.basis == "estimate"
+
+
+def test_an_untied_pair_counts_twice() -> None:
+    found = held([EMBED, HEAD, BODY], {"tie_word_embeddings": False})
+    assert (found.parameters, found.tied) == (84, ())
+
+
+def test_the_flag_may_stand_in_the_text_config() -> None:
+    assert held([EMBED, HEAD], {"text_config": {"tie_word_embeddings": True}}).parameters == 40
+
+
+@pytest.mark.parametrize("config", [None, {}, {"tie_word_embeddings": "yes"}])
+def test_a_pair_and_no_word_on_it_is_unknown(config: Mapping[str, Any] | None) -> None:
+    assert isinstance(held([EMBED, HEAD], config).parameters, Unknown)
+
+
+def test_a_head_that_is_not_in_the_file_changes_nothing() -> None:
+    assert held([EMBED, BODY], None).parameters == 44
+
+
+def test_heads_of_other_shapes_are_no_pair() -> None:
+    head: tuple[str, str, Shape] = ("lm_head.weight", "BF16", (11, 4))
+    assert held([EMBED, head], {"tie_word_embeddings": True}).parameters == 84
+
+
+def test_one_storage_in_a_torch_file_is_one_tensor() -> None:
+    found = held([EMBED, HEAD, BODY], None, [[EMBED[0], HEAD[0]]])
+    assert (found.parameters, found.tied) == (44, ((EMBED[0], HEAD[0]),))
