@@ -47,7 +47,7 @@ def templates(names: Sequence[str]) -> list[str]:
 
 def _template(name: str) -> str:
     if HOLE in name:
-        return name  # never folded: its own braces could not be told from ours
+        return name.replace(HOLE, "{ }")  # never folded: its braces would be taken for ours
     return _NUMBER_PART.sub(".{}", f".{name}.")[1:-1]
 
 
@@ -87,7 +87,7 @@ def _points(template: str, members: list[str]) -> list[tuple[str, ...]] | None:
     (an attack, not a model: shown unfolded).
     """
     holes = template.count(HOLE)
-    if not holes or HOLE in members[0] or "\n" in template:
+    if not holes or "\n" in template:
         return None
     pattern = re.escape(template).replace(re.escape(HOLE), "([0-9]+)")
     found = re.findall(f"^{pattern}$", "\n".join(members), re.MULTILINE)
