@@ -68,6 +68,11 @@ _PLAIN = (
     DType("QI32", 1, 4, "int", False, "qint32", "QInt32Storage"),
     DType("QU4X2", 1, 1, "uint", False, "quint4x2", "QUInt4x2Storage"),
     DType("QU2X4", 1, 1, "uint", False, "quint2x4", "QUInt2x4Storage"),
+    DType("BITS8", 1, 1, "uint", False, "bits8"),
+    DType("BITS16", 1, 2, "uint", False, "bits16"),
+    DType("BITS1X8", 1, 1, "uint", False, "bits1x8"),
+    DType("BITS2X4", 1, 1, "uint", False, "bits2x4"),
+    DType("BITS4X2", 1, 1, "uint", False, "bits4x2"),
 )
 
 _GGML_BLOCKS = (

@@ -37,3 +37,8 @@ def short_count(count: int) -> str:
             digits = 2 if value < 10 else 1 if value < 100 else 0
             return f"{value:.{digits}f}{suffix}"
     return str(count)
+
+
+def counted(count: int, noun: str) -> str:
+    """A count and its noun: `1 tensor`, `1,000 tensors`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
