@@ -132,8 +132,6 @@ def read(file: OpenFile) -> FileContents:
 
 _MISTAKEN_FOR = (
     (b"version ", "it is a Git LFS pointer, not the weights: run `git lfs pull`"),
-    (b"PK\x03\x04", "it is a zip archive: if torch.save wrote it, name it .bin or .pt"),
-    (b"GGUF", "it is a GGUF file: name it .gguf"),
     (b"<", "it looks like an HTML page: download the file again"),
 )
 

@@ -183,20 +183,22 @@ def _explain(index: ShardIndex, tables: Mapping[str, TensorTable]) -> NoReturn:
     found = _held_once(path, tables)
     if nowhere := [name for name in weight_map if name not in found]:
         what = (
-            f"tensors of the index that no shard holds: {len(nowhere):,} of {len(weight_map):,}; "
-            f"this one should be in {weight_map[nowhere[0]]}"
+            f"is in no shard, the index says {weight_map[nowhere[0]]} "
+            f"(so for {len(nowhere):,} of {len(weight_map):,} tensors)"
         )
         raise TensorNotInShard(path, what, tensor=nowhere[0])
     if elsewhere := [name for name, file in weight_map.items() if found[name] != file]:
-        name = elsewhere[0]
         what = (
-            f"tensors in another shard than the index says: {len(elsewhere):,}; "
-            f"this one is in {found[name]}, not in {weight_map[name]}"
+            f"is in {found[elsewhere[0]]}, the index says {weight_map[elsewhere[0]]} "
+            f"(so for {len(elsewhere):,} of {len(weight_map):,} tensors)"
         )
-        raise TensorInOtherShard(path, what, tensor=name)
+        raise TensorInOtherShard(path, what, tensor=elsewhere[0])
     unnamed = [name for name in found if name not in weight_map]
-    what = f"tensors that the index does not name: {len(unnamed):,}; this one is in "
-    raise TensorNotInIndex(path, what + found[unnamed[0]], tensor=unnamed[0])
+    what = (
+        f"is in {found[unnamed[0]]}, the index does not name it "
+        f"(so for {len(unnamed):,} of {len(found):,} tensors)"
+    )
+    raise TensorNotInIndex(path, what, tensor=unnamed[0])
 
 
 def _held_once(path: str, tables: Mapping[str, TensorTable]) -> dict[str, str]:
