@@ -8,7 +8,7 @@ page shows: unknown fields, an entry as a list, a dtype as `{"F32": null}`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, NoReturn
 
 from modelscope_cli.dtypes import SAFETENSORS
@@ -50,36 +50,41 @@ def parse(path: str, text: str, data_start: int) -> st.Header:
 # JSON as serde_json reads it.
 
 
-class _Object(dict[str, Any]):
-    """A JSON object that remembers the first key that was there twice."""
-
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        self.duplicate = None if len(self) == len(pairs) else _first_duplicate(pairs)
-
-
-def _first_duplicate(pairs: list[tuple[str, Any]]) -> str | None:
-    seen = set()
-    for key, _ in pairs:
-        if key in seen:
-            return key
-        seen.add(key)
-    return None
-
-
 class _NoSuchNumber(Exception):
     """A number that serde_json refuses, and why."""
 
 
 def _document(path: str, text: str) -> dict[str, Any]:
+    twice: list[tuple[dict[str, Any], str]] = []
+
+    def pairs_to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            twice.append((found, _first_duplicate(pairs)))
+        return found
+
+    document = _decode(path, text, pairs_to_dict)
+    if not isinstance(document, dict):
+        raise st.HeaderNotAnObject(path, f"the header is {_kind(document)}, not an object")
+    for found, key in reversed(twice):  # the header's own object was closed last
+        if found is document and key != st.METADATA_KEY:
+            raise st.DuplicateTensor(path, "is in the header twice", tensor=key)
+        raise st.DuplicateKey(path, f"the key {key!r} is in one object twice")
+    _check_depth(path, document)
+    if "\\u" in text:
+        _check_surrogates(path, document)
+    return document
+
+
+def _decode(path: str, text: str, pairs_to_dict: Callable[[list[tuple[str, Any]]], Any]) -> Any:
     decoder = json.JSONDecoder(
-        object_pairs_hook=_Object,
+        object_pairs_hook=pairs_to_dict,
         parse_int=_integer,
         parse_float=_float,
         parse_constant=_constant,
     )
     try:
-        document = decoder.decode(text)
+        return decoder.decode(text)
     except json.JSONDecodeError as error:
         offset = st.LENGTH_BYTES + len(text[: error.pos].encode())
         what = f"the header is not JSON: {error.msg.removesuffix(' at')}"
@@ -88,10 +93,15 @@ def _document(path: str, text: str) -> dict[str, Any]:
         raise st.HeaderNotJson(path, f"the header is not JSON: {error}") from None
     except RecursionError:
         _too_deep(path)
-    if not isinstance(document, _Object):
-        raise st.HeaderNotAnObject(path, f"the header is {_kind(document)}, not an object")
-    _check_strings_and_keys(path, document)
-    return document
+
+
+def _first_duplicate(pairs: list[tuple[str, Any]]) -> str:
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            break
+        seen.add(key)
+    return key
 
 
 def _integer(text: str) -> int | float:
@@ -119,46 +129,29 @@ def _too_deep(path: str) -> NoReturn:
     raise st.HeaderTooDeep(path, f"the header is nested deeper than {MAX_DEPTH} levels")
 
 
-def _check_strings_and_keys(path: str, document: _Object) -> None:
-    """No key twice, no lone surrogate, not too deep: in all of the document."""
-    if document.duplicate == st.METADATA_KEY:
-        raise st.DuplicateKey(path, f"{st.METADATA_KEY} is in the header twice")
-    if document.duplicate is not None:
-        raise st.DuplicateTensor(path, "is in the header twice", tensor=document.duplicate)
-    for name, raw in document.items():
-        _check_string(path, name)
-        for value in _walk(path, raw):
-            if isinstance(value, str):
-                _check_string(path, value)
-            elif isinstance(value, _Object) and value.duplicate is not None:
-                what = f"{name!r} holds the key {value.duplicate!r} twice"
-                raise st.DuplicateKey(path, what)
-
-
-def _walk(path: str, raw: Any) -> Iterator[Any]:
-    """Every value and key within one value of the header. Raises HeaderTooDeep."""
-    level: list[Any] = [raw]
-    depth = 1
-    while level:
-        depth += 1
-        if depth > MAX_DEPTH and any(isinstance(value, dict | list) for value in level):
-            _too_deep(path)
-        yield from level
+def _check_depth(path: str, document: dict[str, Any]) -> None:
+    level: list[Any] = [document]
+    for _ in range(MAX_DEPTH):
         level = [inner for value in level for inner in _inside(value)]
+        if not level:
+            return
+    if any(isinstance(value, dict | list) for value in level):
+        _too_deep(path)
 
 
 def _inside(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
-        return [*value, *value.values()]
+        return value.values()
     return value if isinstance(value, list) else ()
 
 
-def _check_string(path: str, text: str) -> None:
+def _check_surrogates(path: str, document: dict[str, Any]) -> None:
+    """JSON's escapes can spell half a character, which no UTF-8 can hold."""
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        shown = text.encode(errors="backslashreplace").decode()
-        what = f"the header is not JSON: lone surrogate in {shown!r}"
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = ord(error.object[error.start])
+        what = f"the header is not JSON: a string holds the lone surrogate \\u{half:04x}"
         raise st.HeaderNotJson(path, what) from None
 
 

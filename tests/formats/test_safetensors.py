@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +147,33 @@ def test_minilm_equals_the_library() -> None:
     assert len(table) == len(theirs) == 104
     assert our_rows(data) == theirs
     assert sum(table.elements) == 22_713_728
+
+
+HALF_A_MEGABYTE = 500_000
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "[" * HALF_A_MEGABYTE,
+        '{"a":' * (HALF_A_MEGABYTE // 5),
+        "{" + '"' * HALF_A_MEGABYTE,
+        "{" + '"a":{"dtype":"F32","shape":[1' * (HALF_A_MEGABYTE // 29),
+        '{"a":{"dtype":"F32","shape":[' + "1" * HALF_A_MEGABYTE + '],"data_offsets":[0,1]}}',
+        '{"a":{"dtype":"F32","shape":[' + "9," * (HALF_A_MEGABYTE // 2) + "9]}}",
+        '{"a":{"x":[' + "{}," * (HALF_A_MEGABYTE // 3) + "{}]}}",
+        '{"a":{"x":' + "1" * HALF_A_MEGABYTE + ".5}}",
+        '{"__metadata__":{' + '"a":"",' * (HALF_A_MEGABYTE // 7) + '"a":""}}',
+    ],
+    ids=lambda header: header[:12],
+)
+def test_hostile_headers_cost_little(header: str) -> None:
+    tracemalloc.start()
+    started = time.process_time()
+    with pytest.raises(FormatError):
+        read(framed(header))
+    seconds = time.process_time() - started
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert seconds < 1
+    assert peak_bytes < 100_000_000

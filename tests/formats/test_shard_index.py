@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from modelscope_cli import errors
 from modelscope_cli.errors import FormatError
@@ -181,3 +183,35 @@ def test_a_wrong_total_size_is_a_note(total_size: Any, shown: str | None) -> Non
         if shown is None
         else [f"model.safetensors: total_size is {shown}, the tensors take 2 bytes"]
     )
+
+
+FRAGMENTS = [
+    '"',
+    "\\",
+    '"a":1,',
+    '"a": "x",',
+    "{",
+    "}",
+    "[",
+    "null",
+    "../",
+    "\\u0061",
+    "\ud800",
+    "\0",
+    "9" * 30,
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 130), st.integers(0, 4), st.sampled_from(FRAGMENTS))))
+def test_a_mutated_index_is_read_as_json_or_refused(edits: list[tuple[int, int, str]]) -> None:
+    text = index(MAP, 2).decode()
+    for start, length, fragment in edits[:3]:
+        text = text[:start] + fragment + text[start + length :]
+    data = text.encode(errors="surrogatepass")
+    try:
+        parsed = parse(data)
+    except FormatError:
+        return
+    assert parsed.weight_map == json.loads(data)["weight_map"]
+    assert all(".." not in file for file in parsed.files)
