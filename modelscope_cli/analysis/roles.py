@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from modelscope_cli import schemes
+from modelscope_cli.schemes import by_suffix as schemes
 from modelscope_cli.dtypes import DTYPES
 from modelscope_cli.facts import TensorTable, Unknown
 

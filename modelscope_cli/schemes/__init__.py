@@ -1,86 +1,126 @@
-"""How checkpoints pack weights: which tensors belong to quantization, and by which scheme.
-
-The seam for the packing formulas: a scheme is recognised by a tensor that only it has; its
-other tensors are known by their suffixes. Logical shapes come with the formulas.
-"""
+"""How checkpoints pack weights. One file a scheme, one row here: what its tensors are called."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+import importlib
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from modelscope_cli.facts import TensorTable
+if TYPE_CHECKING:
+    from modelscope_cli.schemes.base import Scheme
 
 
-class Scheme(NamedTuple):
-    """One way of packing, as its tensors are named.
+class Family(NamedTuple):
+    """Schemes whose tensors are named alike, and the module that knows their arithmetic.
 
-    `marker`: a suffix that only this scheme has. `state`: suffixes of its scales, zeros and
-    maps. `packed`: the suffix (and dtype) of a weight whose stored shape is not the logical one.
+    A packed weight `base + packed` has `base + state` tensors beside it; `marker` are those of
+    which one must be there for the family to be met at all. `values`: state so small that its
+    bytes may be read. `dtypes`: of the packed tensor, where that tells families apart.
+    `schemes`: the names that `--scheme` takes.
     """
 
     name: str
-    marker: str
+    module: str
+    packed: str
+    marker: tuple[str, ...]
     state: tuple[str, ...]
-    packed: tuple[str, str] | None
+    schemes: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+
+    def load(self) -> Scheme:
+        """Import the module only when its arithmetic is needed."""
+        return cast("Scheme", importlib.import_module(f"modelscope_cli.schemes.{self.module}"))
 
 
-SCHEMES = (
-    Scheme(
+# In this order: the first family whose packed tensor and marker are both there takes the weight.
+FAMILIES = (
+    Family(
         "bitsandbytes",
-        "quant_map",
-        ("absmax", "quant_map", "nested_absmax", "nested_quant_map", "bitsandbytes__nf4",
-         "bitsandbytes__fp4"),
-        ("weight", "U8"),
+        "bnb",
+        "",
+        (".absmax",),
+        (".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map",
+         ".quant_state.bitsandbytes__nf4", ".quant_state.bitsandbytes__fp4"),
+        ("nf4", "fp4"),
+        values=(".quant_state.bitsandbytes__nf4", ".quant_state.bitsandbytes__fp4"),
     ),
-    Scheme("bitsandbytes-int8", "SCB", ("SCB", "weight_format"), None),
-    # GPTQ and AWQ share these names; telling them apart takes the shapes.
-    Scheme("gptq-or-awq", "qweight", ("qzeros", "scales", "g_idx"), ("qweight", "I32")),
-    Scheme(
+    Family(
+        "bitsandbytes int8",
+        "bnb",
+        ".weight",
+        (".SCB",),
+        (".SCB", ".weight_format"),
+        ("int8",),
+    ),
+    Family(
+        "GPTQ",
+        "gptq",
+        ".qweight",
+        (".qzeros", ".scales"),
+        (".qzeros", ".scales", ".g_idx"),
+        ("gptq",),
+    ),
+    Family(
+        "AWQ",
+        "awq",
+        ".qweight",
+        (".qzeros", ".scales"),
+        (".qzeros", ".scales"),
+        ("awq",),
+    ),
+    Family(
         "compressed-tensors",
-        "weight_packed",
-        ("weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx",
-         "weight_global_scale", "input_scale", "input_zero_point", "input_global_scale"),
-        ("weight_packed", ""),
+        "compressed_tensors",
+        ".weight_packed",
+        (".weight_scale",),
+        (".weight_scale", ".weight_zero_point", ".weight_shape", ".weight_g_idx",
+         ".weight_global_scale", ".input_scale", ".input_zero_point", ".input_global_scale"),
+        ("pack-quantized", "nvfp4-pack-quantized", "mxfp4-pack-quantized"),
+        values=(".weight_shape",),
     ),
-    Scheme("mxfp4", "_blocks", ("_scales",), ("_blocks", "U8")),
-    Scheme("fp8-block", "weight_scale_inv", ("weight_scale_inv", "activation_scale"), None),
-    Scheme(
+    Family(
+        "MXFP4",
+        "mxfp4",
+        "_blocks",
+        ("_scales",),
+        ("_scales",),
+        ("mxfp4",),
+    ),
+    Family(
+        "NVFP4",
+        "nvfp4",
+        ".weight",
+        (".weight_scale_2",),
+        (".weight_scale", ".weight_scale_2", ".input_scale", ".pre_quant_scale", ".k_scale",
+         ".v_scale"),
+        ("nvfp4",),
+        dtypes=("U8", "F4"),
+    ),
+    Family(
+        "FP8",
         "fp8",
-        "weight_scale",
-        ("weight_scale", "weight_scale_2", "input_scale", "weight_zero_point", "k_scale",
-         "v_scale"),
-        ("weight", "U8"),
+        ".weight",
+        (".weight_scale_inv", ".weight_scale"),
+        (".weight_scale_inv", ".weight_scale", ".input_scale", ".activation_scale",
+         ".input_scale_inv", ".k_scale", ".v_scale", ".weight_scale_2"),
+        ("fp8", "fp8-channel", "fp8-block"),
+        dtypes=("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"),
+    ),
+    Family(
+        "compressed-tensors (unpacked)",
+        "compressed_tensors",
+        ".weight",
+        (".weight_scale",),
+        (".weight_scale", ".weight_zero_point", ".weight_g_idx", ".input_scale",
+         ".input_zero_point"),
+        ("int-quantized", "float-quantized"),
+        dtypes=("I8", "F8_E4M3"),
     ),
 )  # fmt: skip
+# Every ggml block type is a scheme of its own; its tensors need no others beside them.
+GGML_MODULE = "ggml"
 
 
-class Recognised(NamedTuple):
-    """Which suffixes are quantization state, and which (suffix, dtype) pairs are packed weights."""
-
-    state: frozenset[str]
-    packed: dict[tuple[str, str], str]
-
-    def is_state(self, suffix: str) -> bool:
-        """Whether a tensor with this last name part is scales, zeros or a map."""
-        return suffix in self.state or ("_scales" in self.state and suffix.endswith("_scales"))
-
-    def packing(self, suffix: str, dtype: str) -> str | None:
-        """The scheme by which a tensor of this name and dtype is packed, if it is."""
-        if suffix.endswith("_blocks"):
-            suffix = "_blocks"
-        return self.packed.get((suffix, dtype)) or self.packed.get((suffix, ""))
-
-
-def recognise(table: TensorTable, suffixes: Iterable[str]) -> Recognised:
-    """The schemes in a checkpoint, by the last parts of its tensors' names."""
-    found = set(suffixes)
-    if any(suffix.endswith("_blocks") for suffix in found):
-        found.add("_blocks")
-    if any(dtype == "I32" for dtype in set(table.dtypes)) is False:
-        found.discard("qweight")
-    present = [scheme for scheme in SCHEMES if scheme.marker in found]
-    return Recognised(
-        frozenset(suffix for scheme in present for suffix in scheme.state),
-        {scheme.packed: scheme.name for scheme in present if scheme.packed is not None},
-    )
+def family_of(scheme: str) -> Family | None:
+    """The family that packs by that name; None for a ggml type, and for a name nobody has."""
+    return next((family for family in FAMILIES if scheme in family.schemes), None)
