@@ -37,6 +37,7 @@ def run() -> None:
     # The process lives for one answer and makes no garbage cycles worth finding: looking for
     # them took a tenth of the time to list 90,000 tensors.
     gc.disable()
+    _open_closed_streams()
     sys.exit(main(sys.argv[1:]))
 
 
@@ -45,10 +46,13 @@ def main(argv: Sequence[str]) -> int:
     try:
         answer = _invoke(list(argv))
         if not isinstance(answer, Answer):
+            output.write()  # the help may still be in a buffer
             return answer or 0
         return output.emit(answer.report, answer.output.destination())
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
+    except SystemExit:  # Typer, printing help, met a pipe that nobody reads any more
+        return 0
     except typer.TyperException as error:
         return _refused(error.format_message(), _usage_hint(argv), getattr(error, "exit_code", 2))
     except MscopeError as error:
@@ -98,13 +102,13 @@ def _not_asked_for() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"{PROGRAM} {__version__}\n")
+        output.write(f"{PROGRAM} {__version__}\n")
         raise typer.Exit
 
 
 def _show_completion(shell: str | None) -> None:
     if shell is not None:
-        sys.stdout.write(completion.script(shell))
+        output.write(completion.script(shell))
         raise typer.Exit
 
 
@@ -142,6 +146,13 @@ def _usage_hint(argv: Sequence[str]) -> str:
         return f"a command comes first: {PROGRAM} params {first}"
     command = next((word for word in argv if word in COMMANDS), None)
     return f"see '{PROGRAM} {command} --help'" if command else f"see '{PROGRAM} --help'"
+
+
+def _open_closed_streams() -> None:
+    """Python has None for a stream that the shell closed (`2>&-`)."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _raise_if_debugging() -> None:

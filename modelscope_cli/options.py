@@ -8,6 +8,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from modelscope_cli import output as writing
 from modelscope_cli.errors import UsageError, did_you_mean
 from modelscope_cli.output import Destination
 from modelscope_cli.render import RENDERERS
@@ -208,6 +209,7 @@ def command(function: Callable[..., Report]) -> Callable[..., Answer]:
             for name, group in groups.items()
         }
         output: Output = next(group for group in taken.values() if isinstance(group, Output))
+        writing.check(output.destination())
         return Answer(function(**values, **taken), output)
 
     run.__name__, run.__doc__ = function.__name__, function.__doc__

@@ -100,14 +100,30 @@ def _to_stdout(pieces: Iterable[str]) -> None:
     if hasattr(sys.stdout, "reconfigure"):
         # A name the console's encoding lacks is shown as an escape, not as a traceback.
         sys.stdout.reconfigure(errors="backslashreplace")
-    try:
+    with _stdout_that_may_close():
         for block in _blocks(pieces):
             sys.stdout.write(block)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # `| head` has seen enough. Python would complain again when it closes stdout.
+
+
+def write(text: str = "") -> None:
+    """Write a text that is no report, and what was printed before it. Raises UsageError."""
+    with _stdout_that_may_close():
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _stdout_that_may_close() -> Iterator[None]:
+    """`| head` has seen enough: no error. A full disk behind `>`: UsageError."""
+    try:
+        yield
+    except OSError as error:
+        # Python would complain again when it closes stdout.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise UsageError(f"stdout cannot be written: {error.strerror}") from error
 
 
 def _blocks(pieces: Iterable[str]) -> Iterator[str]:
