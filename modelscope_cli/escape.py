@@ -22,14 +22,17 @@ def visible(text: str) -> str:
     return text
 
 
-def one_line(text: str, limit: int = 2000) -> str:
+def one_line(text: str, limit: int = 1900) -> str:
     """A message of our own that quotes untrusted text: harmless, and not longer than `limit`.
 
-    Unlike `visible` it keeps backslashes as they are: a Windows path stays readable.
+    Unlike `visible` it keeps backslashes as they are: a Windows path stays readable. The
+    middle of a longer one is left out: what is wrong often stands behind a long name.
     """
-    if len(text) > limit:
-        text = f"{text[: limit - 40]} ... ({len(text):,} characters)"
-    return "\\".join(visible(part) for part in text.split("\\"))
+    shown = "\\".join(visible(part) for part in text[: 2 * limit].split("\\"))
+    if len(text) <= 2 * limit and len(shown) <= limit:
+        return shown
+    end = "\\".join(visible(part) for part in text[-limit // 4 :].split("\\"))
+    return f"{shown[: limit // 2]} ... ({len(text):,} characters) ... {end[-limit // 4 :]}"
 
 
 def spreadsheet(text: str) -> str:
