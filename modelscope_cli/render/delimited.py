@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator
 from typing import Any
 
-from modelscope_cli.escape import spreadsheet
+from modelscope_cli.escape import spreadsheet, visible
 from modelscope_cli.report import Report
 
 
@@ -37,8 +38,10 @@ def _render(report: Report, dialect: str) -> Iterator[str]:
 def _cell(value: Any) -> Any:
     if isinstance(value, str):
         return spreadsheet(value)
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(str, value))}]"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"  # a shape
+    if isinstance(value, (list, dict)):
+        return visible(json.dumps(value, ensure_ascii=False))
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value is None else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from math import inf, isfinite
 from typing import Any
 
 from modelscope_cli import __version__
@@ -47,7 +48,19 @@ def line(record: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    return json_text(_encode(value))
+    try:
+        text = _encode(value)
+    except ValueError:  # JSON has no word for infinity: a string says it
+        text = _encode(_finite(value))
+    return json_text(text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not isfinite(value):
+        return {inf: "Infinity", -inf: "-Infinity"}.get(value, "NaN")
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _array(rows: Iterator[Any]) -> Iterator[str]:

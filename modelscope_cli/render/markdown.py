@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from modelscope_cli.escape import one_line
+from modelscope_cli.escape import one_line, visible
 from modelscope_cli.render.cells import RIGHT_ALIGNED, cell_text, line_text
 from modelscope_cli.report import Cell, Fields, Lines, Report, Section, Table
 
@@ -23,7 +23,7 @@ def _section(section: Section, units: str) -> Iterator[str]:
         yield from (f"{_inert(line_text(line, section))}  \n" for line in section.lines)
         return
     if section.title:
-        yield f"### {_inert(section.title)}\n\n"
+        yield f"### {_inert(visible(section.title))}\n\n"
     if isinstance(section, Fields):
         yield "| | |\n| --- | --- |\n"
         yield from (f"| {_inert(k)} | {_cell(v, kind, units)} |\n" for k, v, kind in section.pairs)
@@ -33,7 +33,7 @@ def _section(section: Section, units: str) -> Iterator[str]:
 
 def _table(table: Table, units: str) -> Iterator[str]:
     kinds = [column.kind for column in table.columns]
-    yield _row([_inert(column.title) for column in table.columns])
+    yield _row([_inert(visible(column.title)) for column in table.columns])
     yield _row(["---:" if kind in RIGHT_ALIGNED else "---" for kind in kinds])
     for row in table.rows:
         yield _row([_cell(c, k, units) for c, k in zip(row, kinds, strict=True)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from modelscope_cli.escape import one_line
+from modelscope_cli.escape import one_line, visible
 from modelscope_cli.render.cells import RIGHT_ALIGNED, cell_text, line_text
 from modelscope_cli.report import Fields, Lines, Report, Section, Table
 
@@ -29,7 +29,7 @@ def section_lines(section: Section, units: str) -> Iterator[str]:
         yield from (f"{line_text(line, section)}\n" for line in section.lines)
         return
     if section.title:
-        yield f"{section.title}\n"
+        yield f"{visible(section.title)}\n"
     if isinstance(section, Fields):
         yield from _fields(section, units)
     else:
@@ -45,7 +45,7 @@ def _fields(section: Fields, units: str) -> Iterator[str]:
 def _table(table: Table, units: str) -> Iterator[str]:
     kinds = [column.kind for column in table.columns]
     rows = [[cell_text(c, k, units) for c, k in zip(row, kinds, strict=True)] for row in table.rows]
-    titles = [column.title for column in table.columns]
+    titles = [visible(column.title) for column in table.columns]
     total = [
         cell_text(c, k, units)
         for c, k in zip(table.total or [None] * len(kinds), kinds, strict=True)
