@@ -184,7 +184,11 @@ class Component(NamedTuple):
 
 
 class ModelFacts(NamedTuple):
-    """Everything read about one model. `tensors` is Unknown where no weights are there."""
+    """Everything read about one model. `tensors` is Unknown where no weights are there.
+
+    `values` are the bytes of small metadata tensors by component and name, `quantization` what
+    the model's files declare of it.
+    """
 
     ref: ModelRef
     tensors: TensorTable | Unknown
@@ -193,3 +197,5 @@ class ModelFacts(NamedTuple):
     config_file: str | None = None
     components: Sequence[Component] = ()
     notes: tuple[Note, ...] = ()
+    values: Mapping[tuple[str | None, str], bytes] = MappingProxyType({})
+    quantization: Mapping[str, Any] = MappingProxyType({})

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from modelscope_cli.errors import MissingShard, NotFound, UsageError
+from modelscope_cli import quantized
+from modelscope_cli.errors import MissingShard, MscopeError, NotFound, UsageError
 from modelscope_cli.facts import (
     Component,
     FileContents,
@@ -49,7 +50,7 @@ def read_file(source: Source, name: str, *, want_tensors: bool = True) -> ModelF
     """One file as the model: weights, a shard index, or a config.json alone."""
     names = source.files()
     place = _Place("", None, names)
-    if name.lower().endswith(".json") and not weight_sets.is_index(name):
+    if name.lower().endswith(".json") and weight_sets.of_index(name) is None:
         config = _json(source, name)
         return ModelFacts(
             source.ref._replace(format="config", files=0),
@@ -57,7 +58,7 @@ def read_file(source: Source, name: str, *, want_tensors: bool = True) -> ModelF
             config=config,
             config_file=name,
         )
-    weights, notes = _set_of_file(name, names)
+    weights = _set_of_file(name, names)
     config_file = _config_beside(weights, names)
     config_beside = _json(source, config_file) if config_file else None
     if not want_tensors and config_beside is not None:
@@ -65,9 +66,7 @@ def read_file(source: Source, name: str, *, want_tensors: bool = True) -> ModelF
             source.ref, Unknown("not read"), config=config_beside, config_file=config_file
         )
     facts = _read_sets(source, [(place, weights)])
-    return facts._replace(
-        config=config_beside, config_file=config_file, notes=(*notes, *facts.notes)
-    )
+    return facts._replace(config=config_beside, config_file=config_file)
 
 
 def read_folder(
@@ -94,11 +93,13 @@ def read_folder(
     if not chosen:
         return _without_weights(source, config, config_file, components)
     facts = _read_sets(source, chosen)
+    quantization, remarks = quantized.declared(source, names, config)
     return facts._replace(
         config=config,
         config_file=config_file,
         components=components,
-        notes=(*notes, *facts.notes),
+        notes=(*notes, *remarks, *facts.notes),
+        quantization=quantization,
     )
 
 
@@ -120,25 +121,26 @@ def _without_weights(
 
 def _elsewhere(source: Source) -> str | None:
     """A hint at sub-folders that do hold a model, one level down."""
-    inside = [
-        folder for folder in source.folders()[:200] if holds_a_model(list(source.files(folder)))
-    ]
+    inside = [folder for folder in source.folders()[:200] if _has_a_model(source, folder)]
     return f"there are models in: {', '.join(inside[:8])}" if inside else None
 
 
-def _set_of_file(name: str, names: Mapping[str, int]) -> tuple[WeightSet, tuple[Note, ...]]:
+def _has_a_model(source: Source, folder: str) -> bool:
+    try:
+        return holds_a_model(list(source.files(folder)))
+    except MscopeError:  # a folder that may not be read
+        return False
+
+
+def _set_of_file(name: str, names: Mapping[str, int]) -> WeightSet:
     """The set that naming one of its files means: a split GGUF's first part means all of it."""
-    sets = weight_sets.find(names)
-    if weight_sets.is_index(name):
-        return next(each for each in sets if each.index_file == name), ()
-    alone = WeightSet(name, "torch", (name,))
+    if (described := weight_sets.of_index(name)) is not None:
+        return described
+    alone = weight_sets.of_file(name)
     shard = weight_sets.shard_of(name)
-    if shard is None:
-        return alone, ()
-    whole, number, count = shard
-    if name.lower().endswith(".gguf") and number == 1:
-        return next(each for each in sets if each.name == whole), ()
-    return alone, (Note(f"{name} is one of {count} shards; only this one is listed"),)
+    if shard is None or not name.lower().endswith(".gguf") or shard[1] != 1:
+        return alone
+    return next((each for each in weight_sets.find(names) if name in each.files), alone)
 
 
 def _config_beside(weights: WeightSet, names: Mapping[str, int]) -> str | None:
@@ -176,7 +178,7 @@ def _choose(
     chosen: list[tuple[_Place, WeightSet]] = []
     aside: list[str] = []
     for place in places:
-        take, rest = weight_sets.choose(weight_sets.find(place.files), pattern)
+        take, rest = weight_sets.choose(weight_sets.find(place.files), pattern, place.folder)
         chosen += [(place, each) for each in take]
         aside += [place.path(each.name) for each in rest]
     if pattern is not None and not chosen:
@@ -229,10 +231,11 @@ def _read_sets(source: Source, chosen: Sequence[tuple[_Place, WeightSet]]) -> Mo
         notes += remarks
     notes += _collisions(chosen, table)
     formats = {fact.format for fact in facts}
+    values = quantized.values(source, table)
     ref = source.ref._replace(
         format=facts[0].format if len(formats) == 1 else None, files=len(facts)
     )
-    return ModelFacts(ref, table, tuple(facts), notes=tuple(notes))
+    return ModelFacts(ref, table, tuple(facts), notes=tuple(notes), values=values)
 
 
 def _read_set(
@@ -240,6 +243,7 @@ def _read_set(
 ) -> tuple[TensorTable, list[FileContents], list[Note]]:
     index = None
     files: Sequence[str] = weights.files
+    notes: list[Note] = []
     if weights.index_file is not None:
         from modelscope_cli.formats import shard_index
 
@@ -252,17 +256,28 @@ def _read_set(
                 f"{len(missing)} of {len(files)} shards are not there, the first is {missing[0]}",
             )
     else:
-        weight_sets.require_all_shards(weights)
+        notes += weight_sets.check_shards(weights)
     contents = [_read_one(source, place.path(name)) for name in files]
-    notes = [note for each in contents for note in each.notes]
+    notes += [note for each in contents for note in each.notes]
     if index is not None:
         tables = {name: each.tensors for name, each in zip(files, contents, strict=True)}
         notes += shard_index.check(index, tables)
+    elif len(contents) > 1:
+        _require_distinct(weights.name, contents)
     notes += _split_notes(contents)
     table = TensorTable()
     for each in contents:
         table.extend(each.tensors)
     return table, contents, notes
+
+
+def _require_distinct(name: str, contents: Sequence[FileContents]) -> None:
+    """Shards without an index: a tensor in two of them would be whichever is loaded last."""
+    distinct = {name for each in contents for name in each.tensors.names}
+    if len(distinct) < sum(len(each.tensors) for each in contents):
+        from modelscope_cli.formats import shard_index
+
+        shard_index.held_once(name, {each.fact.path: each.tensors for each in contents})
 
 
 def _read_one(source: Source, path: str) -> FileContents:

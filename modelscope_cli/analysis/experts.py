@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from math import prod
 from typing import Any
 
 from modelscope_cli.analysis.fold import HOLE, Folded
-from modelscope_cli.analysis.roles import PARAMETER, Roles
+from modelscope_cli.analysis.roles import PARAMETER, RowFact
 from modelscope_cli.facts import TensorTable, Unknown
 
 # What configs call the number of routed experts a token is sent to.
@@ -28,25 +27,20 @@ _FUSED = re.compile(r"\.experts\.[a-z_]+(\.weight|\.bias)?$|_exps\.(weight|bias)
 
 
 def active_parameters(
-    rows: Sequence[Folded],
-    table: TensorTable,
-    roles: Roles,
-    config: Mapping[str, Any] | None,
-    total: int,
+    rows: Sequence[RowFact], table: TensorTable, config: Mapping[str, Any] | None, total: int
 ) -> int | Unknown:
     """Parameters used for one token: all of them but the routed experts not chosen.
 
-    With E routed experts of which k are chosen, a routed tensor counts k / E of its elements.
-    `rows` are the folded rows of `table`, `total` its parameters.
+    With E routed experts of which k are chosen, a routed tensor counts k / E of its weights.
+    `rows` are the rows of `table`, `total` its parameters.
     """
-    routed = [row for row in rows if is_routed(row.template)]
-    routed = [row for row in routed if roles.roles[row.indices[0]] == PARAMETER]
+    routed = [row for row in rows if is_routed(row.row.template) and row.role == PARAMETER]
     if not routed:
         return total
     top_k = _top_k(config)
     if isinstance(top_k, Unknown):
         return top_k
-    numbered = _experts_of_layers(routed)
+    numbered = _experts_of_layers([row.row for row in routed])
     return total - sum(_idle(row, table, numbered, top_k) for row in routed)
 
 
@@ -76,22 +70,25 @@ def _expert_hole(row: Folded) -> tuple[str, int] | None:
 
 
 def _idle(
-    row: Folded,
+    fact: RowFact,
     table: TensorTable,
     numbered: Mapping[tuple[str, tuple[int, ...]], set[int]],
     top_k: int,
 ) -> int:
-    """Elements of a row that a token does not use."""
-    elements = table.elements[row.indices[0]]
+    """Weights of a row that a token does not use."""
+    weights, row = fact.parameters, fact.row
+    if isinstance(weights, Unknown):
+        return 0  # then the total is unknown, and nobody asks
     place = _expert_hole(row)
     if place is None:  # fused: all experts in one tensor, the first dimension counts them
-        experts = table.shapes[row.indices[0]][0] if table.shapes[row.indices[0]] else 1
-        return len(row.indices) * (elements - elements * min(top_k, experts) // max(experts, 1))
+        experts = max(1, *table.shapes[row.indices[0]][:1])
+        return weights - weights * min(top_k, experts) // experts
     prefix, hole = place
-    of_a_layer = elements * len(row.indices) // prod(map(len, row.grid[:hole]))
+    layers = list(product(*row.grid[:hole]))
+    of_a_layer = weights // len(layers)
     return sum(
         of_a_layer - of_a_layer * min(top_k, experts) // experts
-        for layer in product(*row.grid[:hole])
+        for layer in layers
         if (experts := len(numbered[prefix, layer]))
     )
 

@@ -59,13 +59,15 @@ def fold(
     for index, key in enumerate(zip(name_templates, likeness, strict=True)):
         groups[key].append(index)
     rows = [
-        row for (template, _), indices in groups.items() for row in _rows(template, indices, names)
+        row
+        for (template, _), indices in groups.items()
+        for row in regrouped(template, indices, names)
     ]
     return sorted(rows, key=lambda row: row.indices[0])
 
 
-def _rows(template: str, indices: list[int], names: Sequence[str]) -> Iterable[Folded]:
-    """The rows of one group: a single one where its numbers form a full grid."""
+def regrouped(template: str, indices: list[int], names: Sequence[str]) -> list[Folded]:
+    """The rows of tensors of one template: a single one where their numbers form a full grid."""
     members = [names[index] for index in indices]
     points = _points(template, members)
     if points is None:

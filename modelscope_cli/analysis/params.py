@@ -7,19 +7,22 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from modelscope_cli.analysis import experts, order, roles, ties
-from modelscope_cli.analysis.fold import Folded, fold, templates
+from modelscope_cli.analysis import experts, order, packed, roles, ties
+from modelscope_cli.analysis.fold import fold, regrouped, templates
+from modelscope_cli.analysis.roles import RowFact
 from modelscope_cli.facts import ModelFacts, TensorFact, TensorTable, Unknown
+from modelscope_cli.schemes.base import Logical
 
 _WILDCARDS = re.compile(r"[*?\[]")
 
 
 class Row(NamedTuple):
-    """One tensor with what analysis adds to it."""
+    """One tensor with what analysis adds to it; `logical` as in `roles.RowFact`."""
 
     fact: TensorFact
     role: str
     scheme: str | None
+    logical: Logical | Unknown | None
 
 
 class Totals(NamedTuple):
@@ -45,31 +48,27 @@ class Choice(NamedTuple):
 class Params:
     """The tensors that were chosen, in file order, and what they add up to."""
 
-    totals: Totals
-    loaded: ties.Loaded
-
-    def __init__(self, facts: ModelFacts, table: TensorTable, choice: Choice) -> None:
+    def __init__(
+        self, facts: ModelFacts, table: TensorTable, rows: list[RowFact], choice: Choice
+    ) -> None:
         self.table = table
+        self.rows = rows
         self.choice = choice
-        self.templates = templates(table.names)
-        self.roles = roles.of(table, self.templates)
-        self._rows: list[Folded] | None = None
-        parameters = self.roles.parameters(table)
+        parameters = roles.parameters(rows)
         self.totals = Totals(
-            len(table),
+            sum(len(row.row.indices) for row in rows),
             parameters,
             self._active(facts, parameters),
-            sum(table.elements),
-            sum(table.bytes),
+            sum(row.elements for row in rows),
+            sum(row.bytes for row in rows),
         )
         self.loaded = self._loaded(facts, parameters)
 
     def _active(self, facts: ModelFacts, parameters: int | Unknown) -> int | Unknown:
-        if isinstance(parameters, Unknown) or not any(map(experts.is_routed, set(self.templates))):
+        if isinstance(parameters, Unknown):
             return parameters
-        return experts.active_parameters(
-            self._folded(), self.table, self.roles, facts.config, parameters
-        )
+        config = facts.config or gguf_experts(facts)
+        return experts.active_parameters(self.rows, self.table, config, parameters)
 
     def _loaded(self, facts: ModelFacts, parameters: int | Unknown) -> ties.Loaded:
         """What transformers would hold of it, or why that cannot be said."""
@@ -83,37 +82,37 @@ class Params:
         if reason is not None:
             return ties.Loaded(Unknown(reason), Unknown(reason), ())
         shared = [n for file in facts.files for n in file.metadata.get("shared_storages", ())]
-        return ties.loaded(self.table, self.templates, parameters, facts.config, shared)
+        return ties.loaded(self.table, self.rows, parameters, facts.config, shared)
 
     def listed(self) -> list[Row]:
         """One row a tensor, sorted and cut as asked for."""
-        names = self.table.names
-        if self.choice.sort in _SUMS:
-            keys: Sequence[Any] = _SUMS[self.choice.sort](self.table)
-        else:
-            keys = order.natural_keys(names)
-        indices = sorted(range(len(names)), key=keys.__getitem__, reverse=self.choice.descending)
-        if self.choice.top is not None:
-            indices = indices[: self.choice.top]
-        return [Row(self.table[i], self.roles.roles[i], self.roles.packed[i]) for i in indices]
-
-    def folded(self) -> list[Folded]:
-        """Rows of repeated layers, sorted (by what each adds up to) and cut as asked for."""
-        rows = self._folded()
+        of_tensor = {index: fact for fact in self.rows for index in fact.row.indices}
+        indices = sorted(of_tensor)
         if self.choice.sort in _SUMS:
             column = _SUMS[self.choice.sort](self.table)
-            keys: Sequence[Any] = [sum(column[i] for i in row.indices) for row in rows]
+            keys: Sequence[Any] = [column[index] for index in indices]
         else:
-            keys = order.natural_keys([self.table.names[row.indices[0]] for row in rows])
-        places = sorted(range(len(rows)), key=keys.__getitem__, reverse=self.choice.descending)
-        return [rows[place] for place in places[: self.choice.top]]
+            keys = order.natural_keys([self.table.names[index] for index in indices])
+        places = sorted(range(len(keys)), key=keys.__getitem__, reverse=self.choice.descending)
+        chosen = (indices[place] for place in places[: self.choice.top])
+        return [Row(self.table[index], *of_tensor[index][1:4]) for index in chosen]
 
-    def _folded(self) -> list[Folded]:
-        if self._rows is None:
-            table = self.table
-            alike = zip(table.dtypes, table.shapes, table.components, self.roles.roles, strict=True)
-            self._rows = fold(table.names, self.templates, list(alike))
-        return self._rows
+    def folded(self) -> list[RowFact]:
+        """Rows of repeated layers, sorted (by what each adds up to) and cut as asked for."""
+        if self.choice.sort in _SUMS:
+            keys: Sequence[Any] = [getattr(row, self.choice.sort) for row in self.rows]
+        else:
+            keys = order.natural_keys([self.table.names[row.row.indices[0]] for row in self.rows])
+        places = sorted(range(len(keys)), key=keys.__getitem__, reverse=self.choice.descending)
+        return [self.rows[place] for place in places[: self.choice.top]]
+
+
+def gguf_experts(facts: ModelFacts) -> Mapping[str, Any] | None:
+    """What a GGUF's metadata says of its experts, under the key that configs use."""
+    metadata = facts.files[0].metadata if facts.files else {}
+    architecture = metadata.get("general.architecture")
+    used = metadata.get(f"{architecture}.expert_used_count")
+    return None if used is None else {"expert_used_count": used}
 
 
 _SUMS: Mapping[str, Callable[[TensorTable], Sequence[int]]] = {
@@ -134,10 +133,31 @@ class Group(NamedTuple):
 
 
 def examine(facts: ModelFacts, table: TensorTable, choice: Choice) -> Params:
-    """What `choice` takes of `table`, the tensors of `facts`."""
+    """What `choice` takes of `table`, the tensors of `facts`.
+
+    Packing is recognised before anything is left out: a weight needs its scales to be seen.
+    """
+    alike = list(zip(table.dtypes, table.shapes, table.components, strict=True))
+    rows = fold(table.names, templates(table.names), alike)
+    found = roles.of(packed.see(rows, table, facts.values, facts.quantization), table)
     if choice.match or choice.exclude:
-        table = table.take(_chosen(table.names, choice))
-    return Params(facts, table, choice)
+        found = _narrowed(found, set(_chosen(table.names, choice)), table)
+    return Params(facts, table, found, choice)
+
+
+def _narrowed(rows: list[RowFact], chosen: set[int], table: TensorTable) -> list[RowFact]:
+    """The rows without the tensors that were not chosen, folded anew where some were."""
+    kept: list[RowFact] = []
+    for fact in rows:
+        indices = [index for index in fact.row.indices if index in chosen]
+        if len(indices) == len(fact.row.indices):
+            kept.append(fact)
+        elif indices:
+            for part in regrouped(fact.row.template, indices, table.names):
+                share = len(part.indices), len(fact.row.indices)
+                elements, size = (total * share[0] // share[1] for total in fact[4:6])
+                kept.append(fact._replace(row=part, elements=elements, bytes=size))
+    return kept
 
 
 def _chosen(names: Sequence[str], choice: Choice) -> list[int]:
@@ -162,26 +182,35 @@ def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
 
 def grouped(params: Params, by: str, depth: int) -> list[Group]:
     """The listing summed up by module (to `depth` name parts), dtype, kind or file."""
-    keys = _GROUP_KEYS[by](params.table, depth)
-    members: dict[str, list[int]] = {}
-    for index, key in enumerate(keys):
-        members.setdefault(key, []).append(index)
-    return [_group(params, name, indices) for name, indices in members.items()]
-
-
-def _group(params: Params, name: str, indices: list[int]) -> Group:
     table = params.table
-    rows = [(table.elements[i], params.roles.roles[i], params.roles.packed[i]) for i in indices]
-    packed = next((scheme for _, _, scheme in rows if scheme is not None), None)
-    return Group(
-        name,
-        len(indices),
-        Unknown(f"packed as {packed}")
-        if packed
-        else sum(elements for elements, role, _ in rows if role == roles.PARAMETER),
-        sum(elements for elements, _, _ in rows),
-        sum(table.bytes[i] for i in indices),
-    )
+    keys = _GROUP_KEYS[by](table, depth)
+    groups: dict[str, Group] = {}
+    of_tensor = {index: fact for fact in params.rows for index in fact.row.indices}
+    for index in sorted(of_tensor):
+        before = groups.get(keys[index], Group(keys[index], 0, 0, 0, 0))
+        weights = _weights(of_tensor[index])
+        groups[keys[index]] = Group(
+            keys[index],
+            before.tensors + 1,
+            _sum(before.parameters, weights),
+            before.elements + table.elements[index],
+            before.bytes + table.bytes[index],
+        )
+    return list(groups.values())
+
+
+def _weights(fact: RowFact) -> int | Unknown:
+    """Logical weights of one tensor of a row."""
+    all_of_them = fact.parameters
+    if isinstance(all_of_them, Unknown):
+        return all_of_them
+    return all_of_them // len(fact.row.indices)
+
+
+def _sum(a: int | Unknown, b: int | Unknown) -> int | Unknown:
+    if isinstance(a, Unknown):
+        return a
+    return b if isinstance(b, Unknown) else a + b
 
 
 def _modules(table: TensorTable, depth: int) -> list[str]:

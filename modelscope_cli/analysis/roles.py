@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import NamedTuple
 
-from modelscope_cli.schemes import by_suffix as schemes
+from modelscope_cli.analysis.fold import Folded
+from modelscope_cli.analysis.packed import Seen
 from modelscope_cli.dtypes import DTYPES
 from modelscope_cli.facts import TensorTable, Unknown
+from modelscope_cli.schemes.base import Logical
 
 PARAMETER = "parameter"
 BUFFER = "buffer"
@@ -34,51 +37,62 @@ _INTEGERS = frozenset(
 )
 
 
-class Roles(NamedTuple):
-    """One role and one packing scheme (None: plain) for each row of a table."""
+class RowFact(NamedTuple):
+    """A folded row of tensors alike in dtype, shape, role and packing.
 
-    roles: list[str]
-    packed: list[str | None]
-
-    def parameters(self, table: TensorTable) -> int | Unknown:
-        """Logical weights; Unknown where packing is met that we cannot see through yet."""
-        hidden = {scheme for scheme in self.packed if scheme is not None}
-        if hidden:
-            return Unknown(
-                f"weights packed as {', '.join(sorted(hidden))}: "
-                "stored elements are not logical ones"
-            )
-        return sum(
-            elements
-            for elements, role in zip(table.elements, self.roles, strict=True)
-            if role == PARAMETER
-        )
-
-
-def of(table: TensorTable, templates: Sequence[str]) -> Roles:
-    """The role of every tensor, by its name and dtype.
-
-    `templates` are the names without their numbers: no role depends on one, and 90,000 names
-    have 40 templates.
+    `elements` and `bytes` are sums over its tensors, as stored; `parameters` counts logical
+    weights (0 where the row holds none), Unknown where packing hides them.
     """
-    keys = list(zip(templates, table.dtypes, strict=True))
-    distinct = set(keys)
-    recognised = schemes.recognise(table, {template.rpartition(".")[2] for template, _ in distinct})
-    known = {key: _role(recognised, key[0].rpartition(".")[2], key[1], key[0]) for key in distinct}
-    return Roles([known[key][0] for key in keys], [known[key][1] for key in keys])
+
+    row: Folded
+    role: str
+    scheme: str | None
+    logical: Logical | Unknown | None
+    elements: int
+    bytes: int
+
+    @property
+    def parameters(self) -> int | Unknown:
+        """Logical weights of all its tensors."""
+        if self.role != PARAMETER:
+            return 0
+        if isinstance(self.logical, Unknown):
+            return self.logical
+        if self.logical is None:
+            return self.elements
+        return prod(self.logical.shape) * len(self.row.indices)
 
 
-def _role(
-    recognised: schemes.Recognised, last: str, dtype: str, name: str
-) -> tuple[str, str | None]:
-    if recognised.is_state(last):
-        return QUANTIZATION, None
-    packing = recognised.packing(last, dtype)
-    if packing is not None:
-        return PARAMETER, packing
-    if last in BUFFER_NAMES or name.startswith("rope_freqs."):
-        return BUFFER, None
-    # An int8 weight beside its scales is a weight; any other integer tensor is a buffer.
-    if dtype in _INTEGERS and not (recognised.state and last in ("weight", "qweight")):
-        return BUFFER, None
-    return PARAMETER, None
+def of(seen: Sequence[Seen], table: TensorTable) -> list[RowFact]:
+    """The role of every row, by its name, its dtype and what packing makes of it."""
+    return [_row_fact(each, table) for each in seen]
+
+
+def _row_fact(seen: Seen, table: TensorTable) -> RowFact:
+    first, count = seen.row.indices[0], len(seen.row.indices)
+    if seen.is_state:
+        role = QUANTIZATION
+    elif seen.logical is not None:
+        role = PARAMETER
+    else:
+        role = _role(seen.row.template, table.dtypes[first])
+    elements, size = table.elements[first] * count, table.bytes[first] * count
+    return RowFact(seen.row, role, seen.scheme, seen.logical, elements, size)
+
+
+def parameters(rows: Sequence[RowFact]) -> int | Unknown:
+    """Logical weights of all rows; Unknown, with the first reason, where one is."""
+    total = 0
+    for row in rows:
+        count = row.parameters
+        if isinstance(count, Unknown):
+            return Unknown(f"{row.row.name}: {count.reason}")
+        total += count
+    return total
+
+
+def _role(template: str, dtype: str) -> str:
+    last = template.rpartition(".")[2]
+    if last in BUFFER_NAMES or template.startswith("rope_freqs.") or dtype in _INTEGERS:
+        return BUFFER
+    return PARAMETER

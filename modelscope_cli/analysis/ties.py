@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.experts import levels
+from modelscope_cli.analysis.roles import RowFact
 from modelscope_cli.facts import TensorTable, Unknown
 
 # Names of input and output embeddings in transformers' classes, by the end of the name.
@@ -35,28 +36,28 @@ class Loaded(NamedTuple):
 
 def loaded(
     table: TensorTable,
-    templates: Sequence[str],
+    rows: Sequence[RowFact],
     parameters: int | Unknown,
     config: Mapping[str, Any] | None,
     shared_storages: Sequence[Sequence[str]] = (),
 ) -> Loaded:
     """What is left of the file's tensors once tied ones count once.
 
-    `templates` are the names without their numbers.
+    `rows` are the rows of `table`, `parameters` its logical weights.
     """
     if isinstance(parameters, Unknown):
         return Loaded(parameters, parameters, ())
     pairs = _shared_pairs(shared_storages)
-    if not pairs and (pairs := _both_in_file(table, templates)):
+    if not pairs and (pairs := _both_in_file(table, rows)):
         ties = _config_ties(config)
         if isinstance(ties, Unknown):
             return Loaded(ties, ties, ())
         pairs = pairs if ties else ()
     again = {second for _, second in pairs}
-    rows = [row for row, name in enumerate(table.names) if name in again] if again else []
+    twice = [row for row, name in enumerate(table.names) if name in again] if again else []
     return Loaded(
-        parameters - sum(table.elements[row] for row in rows),
-        sum(table.bytes) - sum(table.bytes[row] for row in rows),
+        parameters - sum(table.elements[row] for row in twice),
+        sum(row.bytes for row in rows) - sum(table.bytes[row] for row in twice),
         pairs,
     )
 
@@ -66,9 +67,9 @@ def _shared_pairs(shared_storages: Sequence[Sequence[str]]) -> tuple[tuple[str, 
     return tuple((names[0], other) for names in shared_storages for other in names[1:])
 
 
-def _both_in_file(table: TensorTable, templates: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def _both_in_file(table: TensorTable, rows: Sequence[RowFact]) -> tuple[tuple[str, str], ...]:
     """(input, output) embedding pairs of equal shape and dtype that are both stored."""
-    inputs, outputs = _ending(templates, _INPUTS), _ending(templates, _OUTPUTS)
+    inputs, outputs = _ending(rows, _INPUTS), _ending(rows, _OUTPUTS)
     return tuple(
         (table.names[a], table.names[b])
         for b in outputs
@@ -77,9 +78,14 @@ def _both_in_file(table: TensorTable, templates: Sequence[str]) -> tuple[tuple[s
     )
 
 
-def _ending(templates: Sequence[str], endings: tuple[str, ...]) -> list[int]:
-    wanted = {template for template in set(templates) if template.endswith(endings)}
-    return [row for row, template in enumerate(templates) if template in wanted] if wanted else []
+def _ending(rows: Sequence[RowFact], endings: tuple[str, ...]) -> list[int]:
+    """Tensors of plain rows whose names end like that; a packed one cannot be tied."""
+    return [
+        index
+        for fact in rows
+        if fact.logical is None and fact.row.template.endswith(endings)
+        for index in fact.row.indices
+    ]
 
 
 def _config_ties(config: Mapping[str, Any] | None) -> bool | Unknown:

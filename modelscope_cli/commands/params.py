@@ -3,18 +3,20 @@
 # No `from __future__ import annotations`: Typer evaluates signatures at run time.
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from typing import Annotated, Any
 
 import typer
 
 from modelscope_cli import load
 from modelscope_cli.analysis import params as analysis
-from modelscope_cli.analysis.fold import Folded
+from modelscope_cli.analysis.roles import RowFact
 from modelscope_cli.errors import NotFound, UsageError, did_you_mean
 from modelscope_cli.facts import ModelFacts, Note, Unknown
 from modelscope_cli.options import Model, Opening, Output, choice
 from modelscope_cli.options import command as command_
 from modelscope_cli.report import Cell, Column, Fields, Report, Section, Table
+from modelscope_cli.schemes.base import Logical
 from modelscope_cli.titles import title
 from modelscope_cli.units import short_count
 
@@ -70,7 +72,7 @@ def command(
     if isinstance(facts.tensors, Unknown):
         return _without_tensors(facts, facts.tensors)
     examined = analysis.examine(facts, facts.tensors, chosen)
-    if facts.tensors.names and not examined.table.names:
+    if facts.tensors.names and not examined.rows:
         _refuse_empty(chosen, facts.tensors.names)
     listing = _Listing(facts, examined)
     notes = (*facts.notes, *listing.notes())
@@ -136,6 +138,10 @@ class _Listing:
         self.table = examined.table
         self.many_files = len(facts.files) > 1
         self.of_parts = any(self.table.components)
+        # A ggml type's name says all of it: no column for the same again.
+        self.any_packed = facts.ref.format != "gguf" and any(
+            row.logical is not None for row in examined.rows
+        )
 
     def sections(self, folded: bool) -> list[Section]:
         rows = self._folded_rows() if folded else self._rows()
@@ -145,6 +151,7 @@ class _Listing:
             *([Column("count", "count", "times")] if folded else []),
             Column("dtype", "dtype", "word"),
             Column("shape", "shape", "shape"),
+            *(self._packed_columns() if self.any_packed else []),
             Column("elements", "elements", "count", rank=1),
             Column("bytes", "bytes", "bytes", rank=2),
             Column("size", "size", "size"),
@@ -153,6 +160,13 @@ class _Listing:
         ]
         return [Table(columns, rows, total=self._total(columns)), Fields(self._summary())]
 
+    @staticmethod
+    def _packed_columns() -> list[Column]:
+        return [
+            Column("scheme", "scheme", "word", rank=3),
+            Column("logical_shape", "stands for", "shape"),
+        ]
+
     def _rows(self) -> list[list[Cell]]:
         return [
             [
@@ -160,6 +174,7 @@ class _Listing:
                 row.fact.name,
                 row.fact.dtype,
                 row.fact.shape,
+                *(_logical_cells(row.scheme, row.logical) if self.any_packed else []),
                 row.fact.elements,
                 row.fact.bytes,
                 row.fact.bytes,
@@ -170,22 +185,22 @@ class _Listing:
         ]
 
     def _folded_rows(self) -> list[list[Cell]]:
-        return [self._folded_row(row) for row in self.params.folded()]
+        return [self._folded_row(fact) for fact in self.params.folded()]
 
-    def _folded_row(self, row: Folded) -> list[Cell]:
-        first, count, table = row.indices[0], len(row.indices), self.table
-        size = table.bytes[first] * count  # alike in shape and dtype, so alike in bytes
+    def _folded_row(self, fact: RowFact) -> list[Cell]:
+        first, table = fact.row.indices[0], self.table
         return [
             *([table.components[first] or ""] if self.of_parts else []),
-            row.name,
-            count,
+            fact.row.name,
+            len(fact.row.indices),
             table.dtypes[first],
             table.shapes[first],
-            table.elements[first] * count,
-            size,
-            size,
-            self.params.roles.roles[first],
-            *([self._files(row.indices)] if self.many_files else []),
+            *(_logical_cells(fact.scheme, fact.logical) if self.any_packed else []),
+            fact.elements,
+            fact.bytes,
+            fact.bytes,
+            fact.role,
+            *([self._files(fact.row.indices)] if self.many_files else []),
         ]
 
     def _files(self, indices: Sequence[int]) -> str:
@@ -207,6 +222,11 @@ class _Listing:
         pairs: list[tuple[str, Cell, str]] = [
             ("parameters", _parameters(totals.parameters), "text")
         ]
+        if self.any_packed and totals.stored_elements != totals.parameters:
+            stored = f"{totals.stored_elements:,} ({short_count(totals.stored_elements)})"
+            pairs.append(
+                ("as stored", f"{stored} elements: packed ones counted as they lie", "text")
+            )
         if totals.active_parameters != totals.parameters:
             active = _parameters(totals.active_parameters)
             pairs.append(("active a token", active, "text"))
@@ -238,6 +258,11 @@ class _Listing:
         return map(_record, self.params.listed())
 
 
+def _logical_cells(scheme: str | None, logical: Logical | Unknown | None) -> list[Cell]:
+    shape = logical.shape if isinstance(logical, Logical) else logical
+    return [scheme, shape]
+
+
 def _parameters(count: int | Unknown) -> str:
     if isinstance(count, Unknown):
         return f"unknown: {count.reason}"
@@ -245,8 +270,11 @@ def _parameters(count: int | Unknown) -> str:
 
 
 def _record(row: analysis.Row) -> dict[str, Any]:
-    fact = row.fact
-    return {
+    fact, logical = row.fact, row.logical
+    seen: tuple[Any, Any] = (logical, logical)  # Unknown twice, or None twice
+    if isinstance(logical, Logical):
+        seen = logical.shape, prod(logical.shape)
+    record = {
         "name": fact.name,
         "dtype": fact.dtype,
         "shape": fact.shape,
@@ -256,10 +284,11 @@ def _record(row: analysis.Row) -> dict[str, Any]:
         "offset": fact.offset,
         "role": row.role,
         "scheme": row.scheme,
-        "logical_shape": None,
-        "logical_elements": None,
+        "logical_shape": seen[0],
+        "logical_elements": seen[1],
         "component": fact.component,
     }
+    return with_unknowns(record) if isinstance(logical, Unknown) else record
 
 
 def with_unknowns(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ class Family(NamedTuple):
 
     A packed weight `base + packed` has `base + state` tensors beside it; `marker` are those of
     which one must be there for the family to be met at all. `values`: state so small that its
-    bytes may be read. `dtypes`: of the packed tensor, where that tells families apart.
-    `schemes`: the names that `--scheme` takes.
+    bytes may be read. `methods`: what quantization configs call it. `dtypes`: of the packed
+    tensor, where that tells families apart. `schemes`: the names that `--scheme` takes.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Family(NamedTuple):
     marker: tuple[str, ...]
     state: tuple[str, ...]
     schemes: tuple[str, ...]
+    methods: tuple[str, ...]
     values: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
 
@@ -42,6 +43,7 @@ FAMILIES = (
         (".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map",
          ".quant_state.bitsandbytes__nf4", ".quant_state.bitsandbytes__fp4"),
         ("nf4", "fp4"),
+        ("bitsandbytes",),
         values=(".quant_state.bitsandbytes__nf4", ".quant_state.bitsandbytes__fp4"),
     ),
     Family(
@@ -51,6 +53,7 @@ FAMILIES = (
         (".SCB",),
         (".SCB", ".weight_format"),
         ("int8",),
+        ("bitsandbytes",),
     ),
     Family(
         "GPTQ",
@@ -59,6 +62,7 @@ FAMILIES = (
         (".qzeros", ".scales"),
         (".qzeros", ".scales", ".g_idx"),
         ("gptq",),
+        ("gptq",),
     ),
     Family(
         "AWQ",
@@ -66,6 +70,7 @@ FAMILIES = (
         ".qweight",
         (".qzeros", ".scales"),
         (".qzeros", ".scales"),
+        ("awq",),
         ("awq",),
     ),
     Family(
@@ -76,6 +81,7 @@ FAMILIES = (
         (".weight_scale", ".weight_zero_point", ".weight_shape", ".weight_g_idx",
          ".weight_global_scale", ".input_scale", ".input_zero_point", ".input_global_scale"),
         ("pack-quantized", "nvfp4-pack-quantized", "mxfp4-pack-quantized"),
+        ("compressed-tensors",),
         values=(".weight_shape",),
     ),
     Family(
@@ -84,6 +90,7 @@ FAMILIES = (
         "_blocks",
         ("_scales",),
         ("_scales",),
+        ("mxfp4",),
         ("mxfp4",),
     ),
     Family(
@@ -94,6 +101,7 @@ FAMILIES = (
         (".weight_scale", ".weight_scale_2", ".input_scale", ".pre_quant_scale", ".k_scale",
          ".v_scale"),
         ("nvfp4",),
+        ("modelopt", "nvfp4"),
         dtypes=("U8", "F4"),
     ),
     Family(
@@ -104,6 +112,7 @@ FAMILIES = (
         (".weight_scale_inv", ".weight_scale", ".input_scale", ".activation_scale",
          ".input_scale_inv", ".k_scale", ".v_scale", ".weight_scale_2"),
         ("fp8", "fp8-channel", "fp8-block"),
+        ("fp8", "fbgemm_fp8", "modelopt"),
         dtypes=("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"),
     ),
     Family(
@@ -114,6 +123,7 @@ FAMILIES = (
         (".weight_scale", ".weight_zero_point", ".weight_g_idx", ".input_scale",
          ".input_zero_point"),
         ("int-quantized", "float-quantized"),
+        ("compressed-tensors",),
         dtypes=("I8", "F8_E4M3"),
     ),
 )  # fmt: skip

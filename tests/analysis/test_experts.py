@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from modelscope_cli.analysis import experts, roles
+from modelscope_cli.analysis import experts, packed, roles
 from modelscope_cli.analysis.fold import fold, templates
 from modelscope_cli.facts import Shape, TensorTable, Unknown
 from modelscope_cli.sources import builtin
@@ -13,12 +13,12 @@ from tests.analysis.tables import table
 
 
 def active(made: TensorTable, config: Mapping[str, Any] | None) -> int | Unknown:
-    names = templates(made.names)
-    found = roles.of(made, names)
-    rows = fold(made.names, names, list(zip(made.shapes, made.dtypes, strict=True)))
-    total = found.parameters(made)
+    alike = list(zip(made.shapes, made.dtypes, strict=True))
+    folded = fold(made.names, templates(made.names), alike)
+    rows = roles.of(packed.see(folded, made, {}, {}), made)
+    total = roles.parameters(rows)
     assert isinstance(total, int)
-    return experts.active_parameters(rows, made, found, config, total)
+    return experts.active_parameters(rows, made, config, total)
 
 
 def moe(layers: int, of: int) -> list[tuple[str, str, Shape]]:

@@ -75,7 +75,7 @@ def test_folded_rows_sort_by_what_they_add_up_to() -> None:
     rows: list[tuple[str, str, Shape]] = [("big", "F32", (10,))]
     rows += [(f"layers.{n}.w", "F32", (4,)) for n in range(4)]
     found = examined(Choice(sort="elements", descending=True, top=1), rows).folded()
-    assert [row.name for row in found] == ["layers.{0..3}.w"]
+    assert [row.row.name for row in found] == ["layers.{0..3}.w"]
 
 
 def test_totals_are_of_all_that_fits_whatever_top_says() -> None:
@@ -123,4 +123,4 @@ def test_folded_rows_hold_every_tensor_once(name: str) -> None:
     facts = builtin.load(name)
     assert isinstance(facts.tensors, TensorTable)
     rows = params.examine(facts, facts.tensors, Choice()).folded()
-    assert sorted(i for row in rows for i in row.indices) == list(range(len(facts.tensors)))
+    assert sorted(i for row in rows for i in row.row.indices) == list(range(len(facts.tensors)))

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from modelscope_cli.analysis import roles
-from modelscope_cli.analysis.fold import templates
-from modelscope_cli.facts import Shape, Unknown
+from modelscope_cli.analysis import packed, roles
+from modelscope_cli.analysis.fold import fold, templates
+from modelscope_cli.facts import Shape
 from tests.analysis.tables import table
 
 Row = tuple[str, str, Shape]
 
 
-def found(*rows: Row) -> list[str]:
+def rows_of(*rows: Row) -> list[roles.RowFact]:
     made = table(rows)
-    return roles.of(made, templates(made.names)).roles
+    alike = list(zip(made.dtypes, made.shapes, strict=True))
+    folded = fold(made.names, templates(made.names), alike)
+    return roles.of(packed.see(folded, made, {}, {}), made)
+
+
+def found(*rows: Row) -> list[str]:
+    return [row.role for row in rows_of(*rows)]
 
 
 @pytest.mark.parametrize(
@@ -49,45 +55,6 @@ def test_an_int8_weight_beside_its_scales_is_a_parameter() -> None:
 
 
 def test_fp8_weights_have_as_many_parameters_as_elements() -> None:
-    made = table([("l.weight", "F8_E4M3", (128, 128)), ("l.weight_scale_inv", "F32", (1, 1))])
-    seen = roles.of(made, templates(made.names))
-    assert seen.roles == ["parameter", "quantization"]
-    assert seen.parameters(made) == 128 * 128
-
-
-PACKED: list[list[Row]] = [
-    [
-        ("l.weight", "U8", (32, 1)),
-        ("l.weight.absmax", "F32", (1,)),
-        ("l.weight.quant_map", "F32", (16,)),
-        ("l.weight.quant_state.bitsandbytes__nf4", "U8", (90,)),
-    ],
-    [
-        ("l.qweight", "I32", (8, 64)),
-        ("l.qzeros", "I32", (1, 8)),
-        ("l.scales", "F16", (1, 64)),
-        ("l.g_idx", "I32", (64,)),
-    ],
-    [
-        ("l.weight_packed", "I32", (64, 8)),
-        ("l.weight_scale", "BF16", (64, 1)),
-        ("l.weight_shape", "I64", (2,)),
-    ],
-    [
-        ("mlp.experts.gate_up_proj_blocks", "U8", (4, 8, 2, 16)),
-        ("mlp.experts.gate_up_proj_scales", "U8", (4, 8, 2)),
-    ],
-]
-
-
-@pytest.mark.parametrize("rows", PACKED, ids=["bitsandbytes", "gptq", "compressed", "mxfp4"])
-def test_packed_weights_and_their_state(rows: list[Row]) -> None:
-    assert found(*rows) == ["parameter", *["quantization"] * (len(rows) - 1)]
-
-
-@pytest.mark.parametrize("rows", PACKED, ids=["bitsandbytes", "gptq", "compressed", "mxfp4"])
-def test_packed_elements_are_never_counted_as_parameters(rows: list[Row]) -> None:
-    made = table([*rows, ("norm.weight", "BF16", (8,))])
-    count = roles.of(made, templates(made.names)).parameters(made)
-    assert isinstance(count, Unknown)
-    assert "packed" in count.reason
+    rows = rows_of(("l.weight", "F8_E4M3", (128, 128)), ("l.weight_scale_inv", "F32", (1, 1)))
+    assert [row.role for row in rows] == ["parameter", "quantization"]
+    assert roles.parameters(rows) == 128 * 128

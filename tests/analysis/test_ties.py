@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from modelscope_cli.analysis import ties
-from modelscope_cli.analysis.fold import templates
+from modelscope_cli.analysis import packed, roles, ties
+from modelscope_cli.analysis.fold import fold, templates
 from modelscope_cli.facts import Shape, Unknown
 from tests.analysis.tables import table
 
@@ -23,7 +23,9 @@ def held(
     shared: Sequence[Sequence[str]] = (),
 ) -> ties.Loaded:
     made = table(rows)
-    return ties.loaded(made, templates(made.names), sum(made.elements), config, shared)
+    folded = fold(made.names, templates(made.names), made.shapes)
+    facts = roles.of(packed.see(folded, made, {}, {}), made)
+    return ties.loaded(made, facts, sum(made.elements), config, shared)
 
 
 def test_a_tied_pair_counts_once() -> None:

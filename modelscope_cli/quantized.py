@@ -1,0 +1,62 @@
+"""What must be read beyond headers to see through packing: small values, and declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelscope_cli.facts import Note, TensorTable
+from modelscope_cli.schemes import FAMILIES
+from modelscope_cli.sources.base import Source
+
+# Where quantization is declared when config.json does not.
+QUANTIZATION_FILES = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
+MAX_VALUE_BYTES = 65_536
+_MAX_VALUES_BYTES = 64_000_000  # of all metadata tensors together
+_VALUE_SUFFIXES = tuple(suffix for family in FAMILIES for suffix in family.values)
+_QUANTIZATION_KEYS = ("quantization_config", "compression_config")
+
+
+def values(source: Source, table: TensorTable) -> dict[tuple[str | None, str], bytes]:
+    """The bytes of metadata tensors that say what a packed weight stands for."""
+    wanted = [index for index, name in enumerate(table.names) if name.endswith(_VALUE_SUFFIXES)]
+    found: dict[tuple[str | None, str], bytes] = {}
+    room = _MAX_VALUES_BYTES
+    by_file: dict[str, list[int]] = {}
+    for index in wanted:
+        path, offset = table.files[index], table.offsets[index]
+        room -= table.bytes[index]
+        if path is not None and offset is not None and table.bytes[index] <= MAX_VALUE_BYTES:
+            by_file.setdefault(path, []).append(index)
+    if room < 0:
+        return {}  # then what they stand for stays unknown
+    for path, indices in by_file.items():
+        with source.open(path) as file:
+            for index in indices:
+                value = file.read_at(table.offsets[index] or 0, table.bytes[index])
+                found[table.components[index], table.names[index]] = value
+    return found
+
+
+def declared(
+    source: Source, names: Mapping[str, int], config: Mapping[str, Any] | None
+) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
+    """What the model's files say of its quantization."""
+    there = [name for name in QUANTIZATION_FILES if name in names]
+    if not there and not (config and _mentions_quantization(config)):
+        return {}, ()
+    from modelscope_cli.schemes import declared as reader  # few models say anything
+
+    return reader.read(config, {name: _json(source, name) for name in there})
+
+
+def _mentions_quantization(config: Mapping[str, Any]) -> bool:
+    levels = [config, *(value for value in config.values() if isinstance(value, Mapping))]
+    return any(key in level for level in levels for key in _QUANTIZATION_KEYS)
+
+
+def _json(source: Source, path: str) -> dict[str, Any]:
+    from modelscope_cli.formats import config
+
+    with source.open(path) as file:
+        return config.read_object(file)
