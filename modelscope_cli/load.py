@@ -36,15 +36,14 @@ def open_model(
     Raises MscopeError subclasses: UsageError, NotFound, FormatError.
     """
     how = how or How()
+    default = model is None and not holds_a_model(".")
     if model is None:
-        if not holds_a_model("."):
-            return _builtin(DEFAULT_BUILTIN, f"builtin:{DEFAULT_BUILTIN}", default=True)
-        model = "."
+        model = f"builtin:{DEFAULT_BUILTIN}" if default else "."
     target = targets.parse(model, revision=how.revision, endpoint=os.environ.get("HF_ENDPOINT"))
     if isinstance(target, targets.HubTarget) and target.may_be_path and _exists(model):
         target = targets.LocalTarget(model)
     if isinstance(target, targets.BuiltinTarget):
-        return _builtin(target.name, model, default=False)
+        return _builtin(target.name, model, default=default)
     if isinstance(target, targets.LocalTarget):
         return _local(target.path, model, how, want_tensors)
     return _hub(target, model, how, want_tensors)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from modelscope_cli.facts import ModelFacts
+from modelscope_cli.facts import ModelFacts, Unknown
 
 
 def title(facts: ModelFacts) -> str:
     """`./my-model: safetensors, 2 files`; the default model says that it is one."""
     ref = facts.ref
     name = ref.id if ref.kind in ("hub", "cache") and ref.id else ref.target
-    parts = [ref.format or "several formats"]
+    unread = facts.config_file if isinstance(facts.tensors, Unknown) else None
+    parts = [unread or ref.format or "several formats"]
     if ref.files and ref.files > 1:
         parts.append(f"{ref.files} files")
     if ref.revision:

@@ -180,7 +180,7 @@ def _explain(index: ShardIndex, tables: Mapping[str, TensorTable]) -> NoReturn:
     if missing := [file for file in index.files if file not in tables]:
         what = f"{len(missing):,} of {len(index.files):,} shards are not there, first {missing[0]}"
         raise MissingShard(path, what)
-    found = _held_once(path, tables)
+    found = held_once(path, tables)
     if nowhere := [name for name in weight_map if name not in found]:
         what = (
             f"is in no shard, the index says {weight_map[nowhere[0]]} "
@@ -201,8 +201,8 @@ def _explain(index: ShardIndex, tables: Mapping[str, TensorTable]) -> NoReturn:
     raise TensorNotInIndex(path, what, tensor=unnamed[0])
 
 
-def _held_once(path: str, tables: Mapping[str, TensorTable]) -> dict[str, str]:
-    """The shard of every tensor. Raises TensorInTwoShards."""
+def held_once(path: str, tables: Mapping[str, TensorTable]) -> dict[str, str]:
+    """The shard of every tensor, by name; `path` is named in errors. Raises TensorInTwoShards."""
     found: dict[str, str] = {}
     for file, table in tables.items():
         for name in table.names:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from modelscope_cli.errors import MissingShard
-from modelscope_cli.formats.base import ENDINGS
+from modelscope_cli.facts import Note
+from modelscope_cli.formats.base import ENDINGS, by_ending
 
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5,6})-of-(?P<count>\d{5,6})(?P<ending>\.\w+)")
 _INDEX = re.compile(r"(?P<stem>.+)(?P<ending>\.\w+)\.index(?P<variant>\.[\w-]+)?\.json")
@@ -28,12 +29,16 @@ _TRAINER_STATE = re.compile(
 
 
 class WeightSet(NamedTuple):
-    """Files that make one model together; `index_file` maps its tensors to them, if it is there."""
+    """Files that make one model together; `index_file` maps its tensors to them, if it is there.
+
+    `chosen`: the files were named one by one, so that some of its shards may be left out.
+    """
 
     name: str
     format: str
     files: tuple[str, ...]
     index_file: str | None = None
+    chosen: bool = False
 
     @property
     def rank(self) -> tuple[int, int, int] | None:
@@ -66,14 +71,23 @@ def find(names: Iterable[str]) -> list[WeightSet]:
     ]
 
 
-def choose(sets: list[WeightSet], pattern: str | None) -> tuple[list[WeightSet], list[WeightSet]]:
+def choose(
+    sets: list[WeightSet], pattern: str | None, folder: str = ""
+) -> tuple[list[WeightSet], list[WeightSet]]:
     """The sets to read, and those left aside.
 
     Without a pattern: the set that the libraries would load first; where no name is known,
-    all of them (a bare pile of weight files).
+    all of them (a bare pile of weight files). A pattern with a `/` is held against the paths
+    of a `folder` of the model, one without against names.
     """
     if pattern is not None:
-        chosen = [narrowed for each in sets if (narrowed := _matching(each, pattern))]
+        before = f"{folder}/" if folder and "/" in pattern else ""
+        expression = re.compile(fnmatch.translate(pattern))
+
+        def fits(name: str) -> bool:
+            return expression.match(before + name) is not None
+
+        chosen = [n for each in sets if (n := _matching(each, fits))]
         return chosen, []
     known = [each for each in sets if each.rank is not None]
     if not known:
@@ -82,12 +96,20 @@ def choose(sets: list[WeightSet], pattern: str | None) -> tuple[list[WeightSet],
     return [best], [each for each in sets if each is not best]
 
 
-def require_all_shards(weights: WeightSet) -> None:
-    """Raises MissingShard where `-00001-of-00003` promises more files than are there."""
+def check_shards(weights: WeightSet) -> tuple[Note, ...]:
+    """A note on shards left out by choice.
+
+    Raises MissingShard where `-00001-of-00003` promises more files than are there.
+    """
+    there = len(weights.files)
     for name in weights.files:
         match = _SHARD.fullmatch(name)
-        if match is None or int(match["count"]) <= len(weights.files):
+        if match is None or int(match["count"]) <= there:
             continue
+        if weights.chosen:
+            count = int(match["count"])
+            which = f"{there} of {count} shards are" if there > 1 else f"one of {count} shards is"
+            return (Note(f"only {which} listed: {', '.join(weights.files[:8])}"),)
         present = set(weights.files)
         shards = (
             f"{match['stem']}-{number:05d}-of-{match['count']}{match['ending']}"
@@ -99,6 +121,22 @@ def require_all_shards(weights: WeightSet) -> None:
             f"{len(present)} of {int(match['count'])} shards are there; "
             f"the first that is not: {missing}",
         )
+    return ()
+
+
+def of_file(name: str) -> WeightSet:
+    """One file alone, whatever it is called."""
+    known = by_ending(name)
+    return WeightSet(name, known.name if known else "torch", (name,), chosen=True)
+
+
+def of_index(name: str) -> WeightSet | None:
+    """The set that a shard index describes; None for a name that is none's."""
+    match = _INDEX.fullmatch(name)
+    if match is None or _ending(match["ending"]) is None:
+        return None
+    whole = f"{match['stem']}{match['variant'] or ''}{match['ending']}"
+    return WeightSet(whole, _format(whole), (), name)
 
 
 def shard_of(name: str) -> tuple[str, int, int] | None:
@@ -109,19 +147,13 @@ def shard_of(name: str) -> tuple[str, int, int] | None:
     return f"{match['stem']}{match['ending']}", int(match["number"]), int(match["count"])
 
 
-def is_index(name: str) -> bool:
-    """Whether a file name is that of a shard index."""
-    return _INDEX.fullmatch(name) is not None
-
-
-def _matching(weights: WeightSet, pattern: str) -> WeightSet | None:
-    whole = [weights.name, *([weights.index_file] if weights.index_file else [])]
-    if any(fnmatch.fnmatchcase(name, pattern) for name in whole):
+def _matching(weights: WeightSet, fits: Callable[[str], bool]) -> WeightSet | None:
+    if fits(weights.name) or (weights.index_file is not None and fits(weights.index_file)):
         return weights
-    files = tuple(name for name in weights.files if fnmatch.fnmatchcase(name, pattern))
+    files = tuple(filter(fits, weights.files))
     if files and len(files) == len(weights.files):
         return weights
-    return weights._replace(files=files, index_file=None) if files else None
+    return weights._replace(files=files, index_file=None, chosen=True) if files else None
 
 
 def _stem_and_ending(name: str) -> tuple[str, str]:

@@ -123,7 +123,7 @@ class LocalSource:
 
     def folders(self, folder: str = "") -> list[str]:
         """Names of the folders directly in `folder`."""
-        return sorted(entry.name for entry in self._scan(folder) if entry.is_dir())
+        return [entry.name for entry in self._scan(folder) if _is_folder(entry)]
 
     def _scan(self, folder: str) -> list[os.DirEntry[str]]:
         path = os.path.join(self.root, folder) if folder else self.root
@@ -136,6 +136,13 @@ class LocalSource:
     def open(self, path: str) -> LocalFile:
         """Open a file by its path relative to the model."""
         return LocalFile(os.path.join(self.root, path), path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads back to itself
+        return False
 
 
 def _named_like_a_file(name: str) -> bool:
