@@ -6,13 +6,16 @@ import os
 import sys
 from typing import Any
 
+import typer
 from typer.core import TyperCommand
 
-from modelscope_cli import settings
-from modelscope_cli.errors import UsageError
+from modelscope_cli import output, settings
+from modelscope_cli.errors import MscopeError, UsageError
 from modelscope_cli.escape import one_line
+from modelscope_cli.facts import Note
 
 _NOT_SETTINGS = frozenset({"config", "isolated", "help"})
+_LATER = frozenset({"audit"})  # a command to come, whose table older versions leave alone
 
 
 class SettingsCommand(TyperCommand):
@@ -35,70 +38,117 @@ class SettingsCommand(TyperCommand):
     def _fill(self, ctx: Any) -> None:
         found = self._settings(ctx)
         values = found.for_command(self.name or "")
+        origins: list[tuple[Any, str]] = []
         for param in self.params:
             if param.name in _NOT_SETTINGS or param.name is None:
                 continue
             origin = ctx.get_parameter_source(param.name).name
             if origin == "DEFAULT" and param.name in values:
-                ctx.params[param.name] = self._typed(ctx, param, values[param.name], found)
-                origin = found.path
-            if ctx.params.get("verbose") and origin not in ("DEFAULT", "DEFAULT_MAP"):
+                ctx.params[param.name] = _typed(ctx, param, values[param.name], found)
+                origin = found.path or ""
+            if origin not in ("DEFAULT", "DEFAULT_MAP"):
+                origins.append((param, origin))
+        for path in found.ignored:
+            text = f"{path}: not used: settings inside the model being looked at are never taken"
+            output.say(Note(text), quiet=ctx.params["quiet"])
+        if ctx.params["verbose"]:
+            for param, origin in origins:
                 sys.stderr.write(_origin_line(param, ctx.params[param.name], origin))
 
     def _settings(self, ctx: Any) -> settings.Settings:
-        if ctx.params.get("isolated"):
+        if ctx.params["isolated"]:
             return settings.Settings(None, {})
-        if path := ctx.params.get("config"):
-            found = settings.read(path)
-        else:
-            found = settings.find(os.getcwd(), _model_folder(ctx.params.get("model")))
+        path = ctx.params["config"]
+        found = settings.read(path) if path else self._nearest(ctx)
         if found.table:
-            settings.check_keys(found, _known_settings())
-        if not ctx.params.get("quiet"):
-            for ignored in found.ignored:
-                sys.stderr.write(
-                    f"mscope: note: {one_line(ignored)}: not used: "
-                    "settings inside the model being looked at are never taken\n"
-                )
+            settings.check_keys(found, _known_settings(), _LATER)
         return found
 
-    @staticmethod
-    def _typed(ctx: Any, param: Any, value: Any, found: settings.Settings) -> Any:
-        """A TOML value as the option would have it: through the same conversion and checks."""
-        if isinstance(value, bool) and param.type.name != "boolean":
-            raise UsageError(f"{found.path}: {param.name}: {value!r} is not what it takes")
-        try:
-            return param.process_value(
-                ctx, value if isinstance(value, (list, bool)) else str(value)
-            )
-        except Exception as error:
-            raise UsageError(f"{found.path}: {param.name}: {error}") from error
+    def _nearest(self, ctx: Any) -> settings.Settings:
+        """The nearest file that lies in no model of this run, not in one that it names itself."""
+        typed = ctx.params.get("model")
+        models = _folders(typed) + (_folders(other) if (other := ctx.params.get("diff")) else [])
+        while True:
+            found = settings.find(models)
+            named = found.for_command(self.name or "").get("model")
+            if typed or found.path is None or not isinstance(named, str):
+                return found
+            folders = _folders(_beside(found.path, named))
+            if not settings.inside(os.path.dirname(found.path), folders):
+                return found
+            models += folders
 
 
-def _model_folder(model: str | None) -> str | None:
-    """The folder that must not configure us: MODEL's, or the current one if it may be the model."""
-    path = os.path.expanduser(model) if model else "."
-    if os.path.isdir(path):
-        return path if model or _holds_a_model(path) else None
-    return os.path.dirname(path) or "." if os.path.exists(path) else None
+def _typed(ctx: Any, param: Any, value: Any, found: settings.Settings) -> Any:
+    """A TOML value as the option would have it: of its type, through the same checks."""
+    place = f"{found.path}: {param.name}"
+    if getattr(param, "multiple", False):
+        value = [value] if isinstance(value, str) else value
+        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        wanted = "a string or a list of strings"
+    else:
+        kind, wanted = _toml_type(param.type.name)
+        fits = type(value) is kind
+    if not fits:
+        raise UsageError(f"{place} takes {wanted}, not {value!r}")
+    try:
+        value = param.process_value(ctx, value)
+    except UsageError as error:
+        raise UsageError(f"{found.path}: {error.message}", error.hint) from error
+    except typer.TyperException as error:
+        raise UsageError(f"{place}: {error.format_message()}") from error
+    return _beside(found.path or "", value) if param.name == "model" else value
 
 
-def _holds_a_model(folder: str) -> bool:
+def _toml_type(name: str) -> tuple[type, str]:
+    """The Python type of the TOML value that an option of this Typer type takes."""
+    if name.startswith("bool"):
+        return bool, "true or false"
+    return (int, "a whole number") if name.startswith("int") else (str, "a string")
+
+
+def _beside(path: str, model: str) -> str:
+    """A path in a settings file starts from that file's folder, whatever the current one is."""
+    from modelscope_cli import target
+
+    folder = os.path.dirname(path)
+    if model.startswith("~") or os.path.realpath(folder) == os.path.realpath("."):
+        return model
+    beside = os.path.join(folder, model.removeprefix("./"))
+    try:
+        parsed = target.parse(model)
+    except MscopeError:
+        return model  # whoever opens it says what is wrong
+    may_be = isinstance(parsed, target.HubTarget) and parsed.may_be_path
+    if isinstance(parsed, target.LocalTarget) or (may_be and os.path.lexists(beside)):
+        return beside
+    return model
+
+
+def _folders(model: str | None) -> list[str]:
+    """The folders that must not configure us: MODEL's, or the current one if it is the model."""
     from modelscope_cli.load import holds_a_model
 
-    return holds_a_model(folder)
+    if model is None:
+        return ["."] if holds_a_model(".") else []
+    path = os.path.expanduser(model)
+    if os.path.isdir(path):
+        return [path]
+    if not os.path.exists(path):
+        return []
+    return [os.path.dirname(path) or ".", os.path.dirname(os.path.realpath(path))]
 
 
-def _known_settings() -> set[str]:
-    """Every option of every command, and the commands' own tables."""
+def _known_settings() -> dict[str, set[str]]:
+    """The options of every command."""
+    import inspect
+
     from modelscope_cli.commands import COMMANDS
 
-    names = {"audit", *COMMANDS}
-    for row in COMMANDS.values():
-        import inspect
-
-        names |= set(inspect.signature(row.load()).parameters)
-    return names - _NOT_SETTINGS
+    return {
+        row.name: set(inspect.signature(row.load()).parameters) - _NOT_SETTINGS
+        for row in COMMANDS.values()
+    }
 
 
 def _origin_line(param: Any, value: Any, origin: str) -> str:
@@ -106,4 +156,4 @@ def _origin_line(param: Any, value: Any, origin: str) -> str:
         "COMMANDLINE": "the command line",
         "ENVIRONMENT": f"the environment ({param.envvar})",
     }.get(origin, origin)
-    return f"mscope: {param.name} = {one_line(str(value))} (from {source})\n"
+    return f"mscope: {param.name} = {one_line(str(value))} (from {one_line(source)})\n"

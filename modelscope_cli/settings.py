@@ -28,20 +28,25 @@ class Settings(NamedTuple):
         return {**common, **(own if isinstance(own, Mapping) else {})}
 
 
-def find(start: str, model_folder: str | None) -> Settings:
-    """The nearest `mscope.toml`, else `pyproject.toml` with `[tool.mscope]`, from `start` upward.
+def find(models: Iterable[str]) -> Settings:
+    """The nearest `mscope.toml`, else `pyproject.toml` with `[tool.mscope]`, going upward.
 
-    A file inside `model_folder` is never used: a model must not configure who inspects it.
+    A file inside one of the folders `models`, or in an HF cache, is never used: a model must
+    not configure who inspects it.
     """
     ignored: list[str] = []
-    for folder in _upward(os.path.abspath(start)):
+    try:
+        start = os.getcwd()
+    except FileNotFoundError:  # the current folder was removed
+        return Settings(None, {})
+    for folder in _upward(start):
         for path in (os.path.join(folder, OWN_FILE), os.path.join(folder, SHARED_FILE)):
-            table = _table(path) if os.path.isfile(path) else None
-            if table is None:
+            if not os.path.isfile(path):
                 continue
-            if model_folder is not None and _inside(folder, model_folder):
-                ignored.append(path)
-            else:
+            foreign = _of_a_cached_repo(folder) or inside(folder, models)
+            if foreign:
+                ignored += [path] if _would_be_used(path) else []
+            elif (table := _table(path)) is not None:
                 return Settings(path, table, tuple(ignored))
     return Settings(None, {}, tuple(ignored))
 
@@ -53,13 +58,31 @@ def read(path: str) -> Settings:
     return Settings(path, _table(path) or {})
 
 
-def check_keys(settings: Settings, known: Iterable[str]) -> None:
-    """Raises UsageError for a key that no command knows, with the nearest that one does."""
-    names = sorted(known)
-    for key in settings.table:
-        if key not in names:
-            hint = did_you_mean(key, names)
-            raise UsageError(f"{settings.path}: unknown setting {key!r}", hint)
+def check_keys(
+    settings: Settings, commands: Mapping[str, Iterable[str]], later: Iterable[str] = ()
+) -> None:
+    """Raises UsageError for a key that no command knows, with the nearest that one does.
+
+    `commands` are the options of each command; tables named in `later` are left alone.
+    """
+    common = {option for options in commands.values() for option in options}
+    for key, value in settings.table.items():
+        if not isinstance(value, Mapping):
+            if key in commands:
+                raise UsageError(f"{settings.path}: {key} is a command: its settings are a table")
+            _require_known(settings.path, key, common)
+        elif key in commands:
+            for inner in value:
+                _require_known(settings.path, inner, commands[key], f" of {key}")
+        elif key not in later:
+            hint = did_you_mean(key, [*commands, *common])
+            raise UsageError(f"{settings.path}: there is no command {key!r}", hint)
+
+
+def _require_known(path: str | None, key: str, known: Iterable[str], whose: str = "") -> None:
+    if key not in known:
+        hint = did_you_mean(key, sorted(known))
+        raise UsageError(f"{path}: unknown setting{whose} {key!r}", hint)
 
 
 def _upward(folder: str) -> Iterable[str]:
@@ -71,15 +94,34 @@ def _upward(folder: str) -> Iterable[str]:
         folder = parent
 
 
-def _inside(folder: str, model_folder: str) -> bool:
-    inner, outer = os.path.realpath(folder), os.path.realpath(model_folder)
-    return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)
+def inside(folder: str, outer: Iterable[str]) -> bool:
+    """Whether `folder` is one of the folders `outer` or below one, links resolved."""
+    inner = os.path.join(os.path.realpath(folder), "")
+    return any(inner.startswith(os.path.join(os.path.realpath(each), "")) for each in outer)
+
+
+def _would_be_used(path: str) -> bool:
+    """Whether a file in a model looks like settings; it is not parsed."""
+    if os.path.basename(path) == OWN_FILE:
+        return True
+    try:
+        with open(path, "rb") as stream:
+            return _TABLE_MARK in stream.read(_MAX_BYTES)
+    except OSError:
+        return False
+
+
+def _of_a_cached_repo(folder: str) -> bool:
+    return any(part.startswith("models--") for part in folder.split(os.sep))
 
 
 def _table(path: str) -> dict[str, Any] | None:
     """The settings table of a file; None for a pyproject.toml that has none."""
-    with open(path, "rb") as stream:
-        raw = stream.read(_MAX_BYTES + 1)
+    try:
+        with open(path, "rb") as stream:
+            raw = stream.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     shared = os.path.basename(path) == SHARED_FILE
     if shared and _TABLE_MARK not in raw:
         return None
@@ -87,18 +129,26 @@ def _table(path: str) -> dict[str, Any] | None:
         raise UsageError(f"{path}: larger than {_MAX_BYTES:,} bytes: not a settings file")
     parsed = _parsed(path, raw)
     if not shared:
-        return parsed
-    table = parsed.get("tool", {}).get("mscope")
-    return table if isinstance(table, dict) else None
+        return _underscored(parsed)
+    tool = parsed.get("tool")
+    table = tool.get("mscope") if isinstance(tool, dict) else None
+    return _underscored(table) if isinstance(table, dict) else None
 
 
 def _parsed(path: str, raw: bytes) -> dict[str, Any]:
     import tomllib  # 3 ms, only where a settings file is there
 
     try:
-        table = tomllib.loads(raw.decode("utf-8"))
+        return tomllib.loads(raw.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise UsageError(f"{path}: not valid TOML: nested too deep") from error
+
+
+def _underscored(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Options may be spelled as on the command line: `cache-dir`."""
     return {
-        key.replace("-", "_") if not isinstance(v, dict) else key: v for key, v in table.items()
+        key.replace("-", "_"): _underscored(value) if isinstance(value, dict) else value
+        for key, value in table.items()
     }
