@@ -18,10 +18,12 @@ def resolved(config: Mapping[str, Any]) -> dict[str, Any] | Unknown:
     try:
         from transformers import CONFIG_MAPPING
         from transformers import __version__ as version
+        from transformers import logging
     except ImportError as error:
         raise MissingExtra(
             "--resolved asks transformers, which is not installed", "live"
         ) from error
+    logging.set_verbosity_error()  # its warnings quote the file's strings as they are
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
         return Unknown(f"transformers {version} has no model type {model_type!r}")
@@ -29,4 +31,11 @@ def resolved(config: Mapping[str, Any]) -> dict[str, Any] | Unknown:
         filled = CONFIG_MAPPING[model_type].from_dict(dict(config)).to_dict()
     except Exception as error:  # its classes raise what they like on values they refuse
         return Unknown(f"transformers {version} refuses it: {type(error).__name__}: {error}")
-    return {**config, **filled}
+    return _string_keys({**config, **filled})
+
+
+def _string_keys(value: Any) -> Any:
+    """As the file would have it: transformers holds the keys of `id2label` as numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): _string_keys(item) for key, item in value.items()}
+    return list(map(_string_keys, value)) if isinstance(value, (list, tuple)) else value
