@@ -18,7 +18,7 @@ from modelscope_cli.options import command as command_
 from modelscope_cli.report import Cell, Column, Fields, Report, Section, Table
 from modelscope_cli.schemes.base import Logical
 from modelscope_cli.titles import title
-from modelscope_cli.units import short_count
+from modelscope_cli.units import counted, short_count
 
 RECORD_KEYS = (
     "name", "dtype", "shape", "elements", "bytes", "file", "offset", "role", "scheme",
@@ -100,9 +100,11 @@ def _sort(text: str) -> tuple[str, bool]:
 
 
 def _refuse_empty(chosen: analysis.Choice, names: Sequence[str]) -> None:
-    asked = ", ".join([*chosen.match, *(f"not {pattern}" for pattern in chosen.exclude)])
-    hint = did_you_mean(chosen.match[0], names) if chosen.match else None
-    raise UsageError(f"no tensor's name fits {asked}", hint)
+    if not chosen.match:
+        raise UsageError(f"--exclude {', '.join(chosen.exclude)} leaves no tensor")
+    but = f" without {', '.join(chosen.exclude)}" if chosen.exclude else ""
+    hint = did_you_mean(chosen.match[0], names)
+    raise UsageError(f"no tensor's name fits {', '.join(chosen.match)}{but}", hint)
 
 
 def _without_tensors(facts: ModelFacts, unknown: Unknown) -> Report:
@@ -210,7 +212,7 @@ class _Listing:
     def _total(self, columns: Sequence[Column]) -> list[Cell]:
         totals = self.params.totals
         cells: dict[str, Cell] = {
-            "name": f"total of {totals.tensors:,} tensors",
+            "name": f"total of {counted(totals.tensors, 'tensor')}",
             "elements": totals.stored_elements,
             "bytes": totals.bytes,
             "size": totals.bytes,
