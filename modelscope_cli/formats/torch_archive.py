@@ -43,13 +43,19 @@ def read_zip(file: OpenFile, seen: Seen) -> Contents:
     archive = read_archive(file)
     entry = archive.find("data.pkl")
     if entry is None:
-        names = [name.decode("utf-8", "replace") for name in archive.entries]
-        what = zip_looks_like(names) or "something else"
-        raise MissingPickle(file.path, f"is a zip archive without data.pkl: it looks like {what}")
+        raise MissingPickle(file.path, f"is a zip archive {_unlike_torch(archive)}")
     constants = archive.find("constants.pkl")
     if constants is None:
         return _plain_zip(archive, entry, seen)
     return _script(archive, entry, constants, seen)
+
+
+def _unlike_torch(archive: Archive) -> str:
+    names = [name.decode("utf-8", "replace") for name in archive.entries]
+    if any(name.endswith("data.pkl") for name in names):
+        return "whose data.pkl is not in the folder of its first entry, where torch looks"
+    what = zip_looks_like(names)
+    return "without data.pkl" + (f": it looks like {what}" if what else "")
 
 
 def _walk_entry(archive: Archive, entry: Entry, rules: Rules) -> object:

@@ -122,7 +122,7 @@ class _Lister:
             notes.append(Note(f"{self.file}: {what} ({self.sparse[0]!r} first)"))
         if self.without_data:
             what = f"{counted(self.without_data, 'tensor')} without data in the file (meta device)"
-            notes.append(Note(f"{self.file}: {what}; their bytes are what they would take", True))
+            notes.append(Note(f"{self.file}: {what}; bytes are what it would take", warning=True))
         return notes
 
 

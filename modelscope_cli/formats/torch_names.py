@@ -20,12 +20,15 @@ from modelscope_cli.units import counted
 
 LONE_TENSOR = "tensor"
 # A shared container is listed wherever it is met. These bound what sharing alone can add.
-FREE_VISITS = 200_000
+FREE_VISITS = 100_000
+CONTAINER_VISITS = 5  # to look into one costs as much as so many of its items
 FREE_CHARACTERS = 32_000_000
 MAX_TRANSIENT = 1_000  # non-persistent buffers of one module
 
 _TENSORS = frozenset((Tensor, Sparse, Wrapper, Lost))
 _CONTAINERS = frozenset((Pairs, Call, Wrapper, list, tuple))
+_TRANSIENT = "_non_persistent_buffers_set"
+_GROUPS = frozenset(("_parameters", "_buffers", "_modules", _TRANSIENT))
 _MAX_KEY_CHARACTERS = 200  # of keys that are no strings
 
 
@@ -94,6 +97,7 @@ class Namer:
             if kind in _TENSORS and not (kind is Wrapper and _inner(value)):
                 self._tensor(self._path(prefix, key), value, node)
             elif kind in _CONTAINERS and value and id(value) not in inside:
+                self.visits -= CONTAINER_VISITS
                 path = self._path(prefix, key)
                 if kind is Wrapper:
                     self.wrappers.append(path)
@@ -164,27 +168,28 @@ def children(node: object) -> Iterator[tuple[object, object]]:
     if type(node) is Pairs:
         return node.entries()
     if isinstance(node, Call):
-        return _module(node.state) if _is_module(node.state) else _call(node)
+        groups = _module_groups(node.state)
+        return _call(node) if groups is None else _module(groups)
     return enumerate(node) if isinstance(node, list | tuple) else iter(())
 
 
-def _is_module(state: object) -> bool:
-    return (
-        type(state) is Pairs
-        and type(state.get("_parameters")) is Pairs
-        and type(state.get("_modules")) is Pairs
-    )
-
-
-def _module(state: object) -> Iterator[tuple[object, object]]:
-    """What torch.nn.Module.state_dict() gives: parameters, persistent buffers, modules."""
+def _module_groups(state: object) -> dict[str, object] | None:
+    """The attributes of a torch.nn.Module that hold its tensors; None for other objects."""
     if type(state) is not Pairs:
-        return
-    transient = state.get("_non_persistent_buffers_set")
+        return None
+    found = {key: value for key, value in state.first() if type(key) is str and key in _GROUPS}
+    if type(found.get("_parameters")) is Pairs and type(found.get("_modules")) is Pairs:
+        return found
+    return None
+
+
+def _module(groups: dict[str, object]) -> Iterator[tuple[object, object]]:
+    """What torch.nn.Module.state_dict() gives: parameters, persistent buffers, modules."""
+    transient = groups.get(_TRANSIENT)
     among = transient[:MAX_TRANSIENT] if type(transient) is list else []
     hidden = {name for name in among if type(name) is str}
     for group in ("_parameters", "_buffers", "_modules"):
-        members = state.get(group)
+        members = groups.get(group)
         if type(members) is not Pairs:
             continue
         for key, value in members.entries():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from modelscope_cli.errors import FormatError
 from modelscope_cli.facts import Note
 from modelscope_cli.formats.base import UnknownFormat
-from modelscope_cli.formats.pickles.walk import foreign_names, some_of
 from modelscope_cli.formats.torch_contents import Contents, MissingStorage
 from modelscope_cli.formats.torch_globals import PickledStorage, Storage, Storages
 from modelscope_cli.formats.torch_legacy import MAGIC, Literal, Window, read_legacy
@@ -27,9 +26,7 @@ def read_plain(window: Window, root: object, end: int) -> Contents:
     named = named_tensors(file.path, root, end)
     inner = _InnerStorages(window)
     if not named.names:
-        foreign = foreign_names(window.rules.seen)
-        calls = f"; it would call {some_of(foreign)}" if foreign else ""
-        raise NotATorchPickle(file.path, f"is a plain pickle without tensors{calls}")
+        raise NotATorchPickle(file.path, "is a plain pickle without tensors, no torch file")
     what = f"{file.path}: a plain pickle, which torch.load refuses and pickle.load would run"
     return Contents(file.path, "pickle", end, named, {}, inner.place, [Note(what, warning=True)])
 

@@ -41,7 +41,16 @@ def read(file: OpenFile) -> FileContents:
     (names that tensors do not need), `shared_storages` (groups of names), `byteorder`.
     Raises FormatError, named after the defect.
     """
-    return _read(file, {})
+    seen: Seen = {}
+    try:
+        return _read(file, seen)
+    except FormatError as error:
+        foreign = foreign_names(seen)
+        if foreign and error.hint is None and not isinstance(error, ForeignGlobal):
+            error.hint = (
+                f"its pickle names {some_of(foreign)}: loading it would run that, mscope does not"
+            )
+        raise
 
 
 def scan_globals(file: OpenFile) -> list[str]:
@@ -82,7 +91,7 @@ def _notes(contents: Contents, listing: Listing, foreign: list[str]) -> tuple[No
         notes.insert(0, Note(f"{contents.path}: {what}", warning=True))
     count, size = unlisted(contents.storages, listing.used)
     if count:
-        what = f"no listed tensor is in {counted(count, 'storage')} of {counted(size, 'byte')}"
+        what = f"{counted(count, 'storage')} ({counted(size, 'byte')}) without a listed tensor"
         notes.append(Note(f"{contents.path}: {what}"))
     return tuple(notes)
 

@@ -82,25 +82,31 @@ class Pairs(Node):
             self.items += items
 
     def entries(self) -> Iterator[tuple[object, object]]:
-        """Keys and values. Python 2's OrderedDict came as a list of pairs: `source`."""
+        """Keys and values. Python 2's OrderedDict came as a list of pairs: `source`.
+
+        What is no pair there comes as None and None: whoever counts steps counts it too.
+        """
         for entry in self.source or ():
-            if type(entry) in (list, tuple) and len(entry) == 2:  # type: ignore[arg-type]
-                yield tuple(entry)  # type: ignore[misc, arg-type]
+            if isinstance(entry, list | tuple) and len(entry) == 2:
+                yield entry[0], entry[1]
+            else:
+                yield None, None
         if self.items is not None:
             turns = iter(self.items)
             yield from zip(turns, turns, strict=True)
 
-    def get(self, name: str) -> object:
-        """The value under a string key; None where it is not among the first entries.
+    def first(self) -> Iterator[tuple[object, object]]:
+        """The first entries: a module's own attributes come before what was added to it.
 
-        A module's own attributes come first. Looking at all would take quadratic time
-        where many objects share one state.
+        Looking at all would take quadratic time where many objects share one state.
         """
-        found = None
-        for key, value in islice(self.entries(), FIRST_ENTRIES):
-            if type(key) is str and key == name:
-                found = value
-        return found
+        return islice(self.entries(), FIRST_ENTRIES)
+
+    def get(self, name: str) -> object:
+        """The value of a string key; None where it is not among the first entries."""
+        return next(
+            (value for key, value in self.first() if type(key) is str and key == name), None
+        )
 
 
 class Call(Node):

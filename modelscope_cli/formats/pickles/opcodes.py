@@ -73,4 +73,7 @@ def decimal(text: bytes) -> int:
     """A number in text. Raises ValueError, also for more digits than Python converts."""
     if len(text) > MAX_NUMBER_CHARACTERS:
         raise ValueError("has an integer of too many digits")
-    return int(text)
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ValueError("holds no whole number") from error

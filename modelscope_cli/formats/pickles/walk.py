@@ -140,6 +140,9 @@ class Machine:
         except (IndexError, StructError, BadArguments, CannotTake) as error:
             self.at = at
             raise self._named_after(error, at) from error
+        except UnicodeError as error:
+            what = _opcode(data[at]) + "holds text that is none"
+            raise self.error(BadOpcodeArgument, what, at) from error
         except ValueError as error:
             raise self.error(BadOpcodeArgument, _opcode(data[at]) + str(error), at) from error
         raise self.error(TooManyOpcodes, f"more than {MAX_OPCODES:,} opcodes", at)
@@ -183,11 +186,6 @@ def walk(
 
     `base` is the position of `data` in the file, None where it was compressed there; `more`
     gives `data` with more bytes behind it, where the pickle goes on and there are any.
-    Raises FormatError, named after the defect; its hint names what the pickle would call.
+    Raises FormatError, named after the defect.
     """
-    try:
-        return Machine(file, data, base, rules, more).run(start)
-    except FormatError as error:
-        if error.hint is None and (foreign := foreign_names(rules.seen)):
-            error.hint = f"up to there it names {some_of(foreign)}; nothing was run"
-        raise
+    return Machine(file, data, base, rules, more).run(start)
