@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from modelscope_cli.facts import TensorTable
 
@@ -27,10 +28,15 @@ OTHER = "other"
 
 
 def of(table: TensorTable) -> list[str]:
-    """The kind of each tensor; names repeat but for numbers, so each pattern is asked once."""
+    """The kind of each tensor of a table."""
+    return of_names(table.names)
+
+
+def of_names(names: Iterable[str]) -> list[str]:
+    """The kind of each name; they repeat but for numbers, so each pattern is asked once."""
     known: dict[str, str] = {}
     kinds = []
-    for name in table.names:
+    for name in names:
         key = _DIGITS.sub("0", name[-_LOOKED_AT:])  # bounded: patterns may take quadratic time
         if key not in known:
             known[key] = next((k for k, pattern in _KINDS if pattern.search(key)), OTHER)

@@ -19,16 +19,21 @@ _Place = tuple[str | None, str]  # component and template
 _GGML = {name for name, dtype in DTYPES.items() if dtype.kind == "packed"}
 
 
+Members = tuple[tuple[str, Member], ...]
+
+
 class Seen(NamedTuple):
     """A folded row with what packing makes of it.
 
     `logical` is what a packed weight stands for (Unknown where its tensors contradict each
-    other), None for any other tensor; `is_state` marks scales, zeros and maps.
+    other), None for any other tensor; `members` are its tensors by suffix, the packed one first.
+    `is_state` marks scales, zeros and maps.
     """
 
     row: Folded
     scheme: str | None = None
     logical: Logical | Unknown | None = None
+    members: Members = ()
     is_state: bool = False
 
 
@@ -82,7 +87,7 @@ def _plain(row: Folded, table: TensorTable, is_state: bool) -> Seen:
     block = DTYPES[dtype]
     shape = table.shapes[row.indices[0]]
     logical = Logical(dtype.lower(), shape, block.bits, block.block_elements)
-    return Seen(row, logical.scheme, logical)
+    return Seen(row, logical.scheme, logical, (("", Member(dtype, shape)),))
 
 
 def _families_met(
@@ -128,15 +133,16 @@ class _Reader:
         """What each tensor of a packed row stands for; the row is split where they differ."""
         alike = self._alike(row, found)
         if alike is not None:
-            return [_seen(row, self._ask(found.family, alike), found.family)]
-        by_answer: dict[Logical | Unknown, list[int]] = {}
+            return [_seen(row, self._ask(found.family, alike), _known(alike), found.family)]
+        by_answer: dict[tuple[Logical | Unknown, Members], list[int]] = {}
         for index in row.indices:
-            answer = self._ask(found.family, self._members(index, found))
+            members = self._members(index, found)
+            answer = self._ask(found.family, members), _known(members)
             by_answer.setdefault(answer, []).append(index)
         if len(by_answer) == 1:
-            return [_seen(row, answer, found.family) for answer in by_answer]
+            return [_seen(row, *answer, found.family) for answer in by_answer]
         return [
-            _seen(part, answer, found.family)
+            _seen(part, *answer, found.family)
             for answer, indices in by_answer.items()
             for part in regrouped(row.template, indices, self.table.names)
         ]
@@ -179,6 +185,11 @@ class _Reader:
         return self._known[key]
 
 
-def _seen(row: Folded, answer: Logical | Unknown, family: Family) -> Seen:
+def _seen(row: Folded, answer: Logical | Unknown, members: Members, family: Family) -> Seen:
     scheme = answer.scheme if isinstance(answer, Logical) else family.schemes[0]
-    return Seen(row, scheme, answer)
+    return Seen(row, scheme, answer, members)
+
+
+def _known(members: Mapping[str, Member]) -> Members:
+    """Members without their values, which may differ where nothing else does."""
+    return tuple((suffix, member._replace(value=None)) for suffix, member in members.items())

@@ -7,7 +7,7 @@ from math import prod
 from typing import NamedTuple
 
 from modelscope_cli.analysis.fold import Folded
-from modelscope_cli.analysis.packed import Seen
+from modelscope_cli.analysis.packed import Members, Seen
 from modelscope_cli.dtypes import DTYPES
 from modelscope_cli.facts import TensorTable, Unknown
 from modelscope_cli.schemes.base import Logical
@@ -41,7 +41,8 @@ class RowFact(NamedTuple):
     """A folded row of tensors alike in dtype, shape, role and packing.
 
     `elements` and `bytes` are sums over its tensors, as stored; `parameters` counts logical
-    weights (0 where the row holds none), Unknown where packing hides them.
+    weights (0 where the row holds none), Unknown where packing hides them. `members` are the
+    tensors of each packed weight by suffix, itself first.
     """
 
     row: Folded
@@ -50,6 +51,7 @@ class RowFact(NamedTuple):
     logical: Logical | Unknown | None
     elements: int
     bytes: int
+    members: Members = ()
 
     @property
     def parameters(self) -> int | Unknown:
@@ -77,7 +79,7 @@ def _row_fact(seen: Seen, table: TensorTable) -> RowFact:
     else:
         role = _role(seen.row.template, table.dtypes[first])
     elements, size = table.elements[first] * count, table.bytes[first] * count
-    return RowFact(seen.row, role, seen.scheme, seen.logical, elements, size)
+    return RowFact(seen.row, role, seen.scheme, seen.logical, elements, size, seen.members)
 
 
 def parameters(rows: Sequence[RowFact]) -> int | Unknown:

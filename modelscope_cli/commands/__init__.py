@@ -34,5 +34,10 @@ COMMANDS = {
             "The configuration, nested ones included.",
             "mscope config ./model --get rope_scaling.factor   -   mscope config A --diff B",
         ),
+        Command(
+            "pack",
+            "Packing arithmetic of 4-bit and other quantized weights, both ways.",
+            "mscope pack --shape 4096x14336   -   mscope pack --stored 29360128x1 MODEL",
+        ),
     )
 }

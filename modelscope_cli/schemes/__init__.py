@@ -134,3 +134,8 @@ GGML_MODULE = "ggml"
 def family_of(scheme: str) -> Family | None:
     """The family that packs by that name; None for a ggml type, and for a name nobody has."""
     return next((family for family in FAMILIES if scheme in family.schemes), None)
+
+
+def ggml_scheme() -> Scheme:
+    """The module of ggml's block types."""
+    return cast("Scheme", importlib.import_module(f"modelscope_cli.schemes.{GGML_MODULE}"))

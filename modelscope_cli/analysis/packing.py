@@ -1,0 +1,216 @@
+"""Packing a whole model: what packed tensors take, what packing would give, and backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import prod
+from typing import NamedTuple
+
+from modelscope_cli.analysis import kinds
+from modelscope_cli.analysis.fold import HOLE, Folded
+from modelscope_cli.analysis.roles import PARAMETER, RowFact
+from modelscope_cli.dtypes import DTYPES
+from modelscope_cli.errors import UsageError, did_you_mean
+from modelscope_cli.facts import Shape, TensorTable, Unknown
+from modelscope_cli.schemes import FAMILIES, GGML_MODULE, family_of, ggml_scheme
+from modelscope_cli.schemes.base import Held, Logical, Options, Packing, Part, Scheme
+
+DEFAULT_SCHEME = "nf4"
+
+
+class PackedRow(NamedTuple):
+    """Packed weights alike: as a checkpoint stores them, or as a scheme would.
+
+    `logical_shape` is Unknown where the stored tensors contradict each other. `parts` are those
+    of one weight, the packed one first.
+    """
+
+    row: Folded
+    scheme: str
+    logical_shape: Shape | Unknown
+    group: int | None
+    parts: tuple[Part, ...]
+    steps: tuple[str, ...] = ()
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of one weight with all that belongs to it."""
+        return sum(part.bytes for part in self.parts)
+
+    @property
+    def bits_per_weight(self) -> float | None:
+        """Bits of all parts over logical weights; None where there are none, or unknown."""
+        if isinstance(self.logical_shape, Unknown) or not prod(self.logical_shape):
+            return None
+        return self.total_bytes * 8 / prod(self.logical_shape)
+
+
+class Kept(NamedTuple):
+    """Weights that stay as they are, and why (None: the checkpoint just has them so)."""
+
+    fact: RowFact
+    reason: str | None
+
+
+class ModelPacking(NamedTuple):
+    """A model's packed weights and the rest. `stored_bytes` is all of it, `weights` logical."""
+
+    packed: list[PackedRow]
+    kept: list[Kept]
+    weights: int | Unknown
+    stored_bytes: int
+
+
+class Reading(NamedTuple):
+    """One way to read a stored shape backwards, and the model's tensors that it fits."""
+
+    held: Held
+    fits: list[RowFact]
+
+
+def load(scheme: str) -> Scheme:
+    """The module that packs by that name. Raises UsageError with near names."""
+    family = family_of(scheme)
+    if family is not None:
+        return family.load()
+    if scheme in GGML_NAMES:
+        return ggml_scheme()
+    raise UsageError(
+        f"--scheme: {scheme!r} is no packing scheme", did_you_mean(scheme, SCHEME_NAMES)
+    )
+
+
+GGML_NAMES = tuple(name.lower() for name, dtype in DTYPES.items() if dtype.kind == "packed")
+_OWN = tuple(name for family in FAMILIES for name in family.schemes)
+SCHEME_NAMES = (*_OWN, *(name for name in GGML_NAMES if name not in _OWN))
+
+
+def pack(scheme: str, shape: Shape, options: Options) -> Packing:
+    """One weight packed. Raises UsageError for a shape or options the scheme cannot have."""
+    module = load(scheme)
+    for field, value in options._asdict().items():
+        if value is not None and field not in module.OPTIONS[scheme]:
+            flag = field.replace("_", "-")
+            takes = ", ".join(f"--{name.replace('_', '-')}" for name in module.OPTIONS[scheme])
+            raise UsageError(
+                f"--{flag} means nothing to {scheme}", f"it takes {takes or 'no option'}"
+            )
+    return module.pack(scheme, shape, options)
+
+
+def is_packed(rows: Sequence[RowFact]) -> bool:
+    """Whether a checkpoint holds packed weights at all."""
+    return any(fact.logical is not None for fact in rows)
+
+
+def as_stored(rows: Sequence[RowFact], weights: int | Unknown) -> ModelPacking:
+    """The packed weights of a quantized checkpoint, and what it left alone."""
+    packed = [_stored(fact) for fact in rows if fact.logical is not None]
+    kept = [Kept(f, None) for f in rows if f.role == PARAMETER and f.logical is None]
+    return ModelPacking(packed, kept, weights, sum(fact.bytes for fact in rows))
+
+
+def _stored(fact: RowFact) -> PackedRow:
+    parts = tuple(
+        Part(
+            suffix.lstrip(".") or "weight", m.shape, m.dtype, DTYPES[m.dtype].size(m.elements) or 0
+        )
+        for suffix, m in fact.members
+    )
+    scheme, logical = fact.scheme or "", fact.logical
+    if isinstance(logical, Logical):
+        return PackedRow(fact.row, scheme, logical.shape, logical.group, parts)
+    return PackedRow(fact.row, scheme, logical or Unknown("not recognised"), None, parts)
+
+
+def what_if(
+    rows: Sequence[RowFact], table: TensorTable, scheme: str, options: Options
+) -> ModelPacking:
+    """What packing an unquantized model would give, as bitsandbytes under transformers 4 does it.
+
+    Every two-dimensional weight is packed but embeddings and the output head; other tensors stay.
+    """
+    packed: list[PackedRow] = []
+    kept: list[Kept] = []
+    weights = size = 0
+    for fact in rows:
+        count = len(fact.row.indices)
+        shape = table.shapes[fact.row.indices[0]]
+        weights += fact.elements if fact.role == PARAMETER else 0
+        reason = _stays(fact, table)
+        made = None if reason else _packed_or_reason(scheme, shape, options)
+        if isinstance(made, Packing):
+            row = PackedRow(fact.row, scheme, shape, None, made.parts, made.steps)
+            packed.append(row)
+            size += made.total_bytes * count
+        else:
+            size += fact.bytes
+            if fact.role == PARAMETER:
+                kept.append(Kept(fact, reason or made))
+    return ModelPacking(packed, kept, weights, size)
+
+
+def _packed_or_reason(scheme: str, shape: Shape, options: Options) -> Packing | str:
+    try:
+        return pack(scheme, shape, options)
+    except UsageError as refusal:
+        return refusal.message
+
+
+def _stays(fact: RowFact, table: TensorTable) -> str | None:
+    """Why a row is not packed; None where it is."""
+    first = fact.row.indices[0]
+    dtype, shape = DTYPES[table.dtypes[first]], table.shapes[first]
+    if fact.role != PARAMETER or dtype.kind != "float":
+        return "no weight of floating point numbers"
+    if len(shape) != 2 or not fact.row.template.endswith("weight"):
+        return "not a two-dimensional weight"
+    kind = kinds.of_names([table.names[first]])[0]
+    return _STAYS.get(kind)
+
+
+_STAYS: Mapping[str, str] = {
+    "embedding": "an embedding, not a linear layer",
+    "head": "the output head, left alone by default",
+}
+
+
+def backwards(
+    stored: Shape, dtype: str | None, rows: Sequence[RowFact] | None
+) -> Iterator[Reading]:
+    """What a stored shape can hold under each scheme, and which weights of a model that fits."""
+    for held in _all_held(stored, dtype):
+        yield Reading(held, _fitting(held, rows or ()))
+
+
+def _all_held(stored: Shape, dtype: str | None) -> Iterable[Held]:
+    modules = dict.fromkeys([*(family.module for family in FAMILIES), GGML_MODULE])
+    for module in modules:
+        family = next((family for family in FAMILIES if family.module == module), None)
+        scheme = family.load() if family is not None else ggml_scheme()
+        yield from scheme.holds(stored, dtype)
+
+
+def _fitting(held: Held, rows: Sequence[RowFact]) -> list[RowFact]:
+    """Rows of weights with as many elements (and the same shape, where it is told)."""
+    found = []
+    for fact in rows:
+        count = fact.parameters
+        if fact.role != PARAMETER or not isinstance(count, int):
+            continue
+        if count == held.weights * len(fact.row.indices) and held.weights:
+            found.append(fact)
+    return found
+
+
+def repeats(fact: RowFact) -> str:
+    """What a folded row repeats over: `8 experts x 32 layers`; empty for a single tensor."""
+    words = []
+    parts = fact.row.template.split(".")
+    numbers = iter(fact.row.grid)
+    for place, part in enumerate(parts):
+        if part == HOLE:
+            axis = next(numbers, ())
+            if len(axis) > 1:
+                words.append(f"{len(axis)} {parts[place - 1] if place else 'items'}")
+    return " x ".join(reversed(words))

@@ -1,0 +1,203 @@
+"""`mscope pack`: packing arithmetic, forwards and backwards."""
+
+# No `from __future__ import annotations`: Typer evaluates signatures at run time.
+
+import re
+from typing import Annotated
+
+import typer
+
+from modelscope_cli import load
+from modelscope_cli.analysis import packing
+from modelscope_cli.analysis import params as params_analysis
+from modelscope_cli.dtypes import SAFETENSORS, TORCH
+from modelscope_cli.errors import NotFound, UsageError, did_you_mean
+from modelscope_cli.facts import ModelFacts, Note, Shape, TensorTable, Unknown
+from modelscope_cli.options import Model, Opening, Output
+from modelscope_cli.options import command as command_
+from modelscope_cli.report import Cell, Report
+from modelscope_cli.reports import pack as reports
+from modelscope_cli.schemes.base import Options
+
+_SHAPE = re.compile(r"\d{1,19}([x,*]\d{1,19}){0,7}")
+_MAX_ELEMENTS = 2**63 - 1
+_SHORT_DTYPES = {"bf16": "BF16", "fp16": "F16", "half": "F16", "fp32": "F32", "float": "F32"}
+
+
+@command_
+def command(
+    model: Model = None,
+    *,
+    shape: Annotated[
+        str | None, typer.Option(metavar="OUTxIN", help="Pack one weight of this shape.")
+    ] = None,
+    scheme: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="nf4 (the default), fp4, int8, gptq, awq, fp8, mxfp4, q4_k and others.",
+            autocompletion=lambda: list(packing.SCHEME_NAMES),
+        ),
+    ] = None,
+    stored: Annotated[
+        str | None,
+        typer.Option(metavar="AxB", help="Backwards: what a stored shape can hold."),
+    ] = None,
+    tensor: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this tensor of MODEL, step by step.")
+    ] = None,
+    bits: Annotated[int | None, typer.Option(metavar="N", help="Bits a weight.")] = None,
+    group: Annotated[
+        int | None, typer.Option(metavar="N", help="Weights that share a scale.")
+    ] = None,
+    block: Annotated[
+        int | None, typer.Option(metavar="N", help="The same, where a scheme calls it a block.")
+    ] = None,
+    double_quant: Annotated[
+        bool | None,
+        typer.Option("--double-quant", help="Quantize the scales too.", show_default=False),
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(metavar="DTYPE", help="The dtype packed bytes are kept as.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(metavar="DTYPE", help="The dtype of the scales.")
+    ] = None,
+    act_order: Annotated[
+        bool | None,
+        typer.Option("--act-order", help="GPTQ with reordered columns.", show_default=False),
+    ] = None,
+    symmetric: Annotated[
+        bool | None,
+        typer.Option(
+            "--symmetric/--asymmetric", help="Without or with zero points.", show_default=False
+        ),
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Quantize that shape for real, and compare."),
+    ] = False,
+    opening: Opening,
+    output: Output,
+) -> Report:
+    """Write out packing arithmetic, for one shape or for a model, forwards or backwards."""
+    options = Options(
+        bits, group, block, double_quant, _dtype("--storage", storage), _dtype("--dtype", dtype),
+        act_order, symmetric,
+    )  # fmt: skip
+    if shape is not None and stored is not None:
+        raise UsageError("--shape and --stored exclude each other")
+    if verify and shape is None:
+        raise UsageError("--verify needs --shape", "mscope pack --shape 4096x14336 --verify")
+    if shape is not None:
+        return _of_shape(_parse_shape("--shape", shape), scheme, options, verify)
+    how = load.How(*opening)
+    if stored is not None:
+        return _backwards(_parse_shape("--stored", stored), options, model, how)
+    return _of_model(load.open_model(model, how), scheme, options, tensor)
+
+
+def _of_shape(shape: Shape, scheme: str | None, options: Options, verify: bool) -> Report:
+    packed = packing.pack(scheme or packing.DEFAULT_SCHEME, shape, options)
+    if not verify:
+        return reports.of_shape(packed)
+    from modelscope_cli.live import pack_check
+
+    rows: list[list[Cell]] = [
+        [name, ours and _part_text(ours), theirs and _part_text(theirs), verdict]
+        for name, ours, theirs, verdict in pack_check.verify(packed, options)
+    ]
+    return reports.of_shape(packed, rows)
+
+
+def _part_text(part: tuple[object, ...]) -> str:
+    _, shape, dtype, size = part
+    return f"{dtype} {list(shape)}, {size:,} bytes"  # type: ignore[call-overload]
+
+
+def _backwards(stored: Shape, options: Options, model: str | None, how: load.How) -> Report:
+    if model is None:
+        return reports.of_stored(
+            stored, options.storage, list(packing.backwards(stored, options.storage, None)), None
+        )
+    facts = load.open_model(model, how)
+    rows = params_analysis.examine(facts, _table(facts), params_analysis.Choice()).rows
+    readings = list(packing.backwards(stored, options.storage, rows))
+    return reports.of_stored(stored, options.storage, readings, facts)
+
+
+def _of_model(
+    facts: ModelFacts, scheme: str | None, options: Options, tensor: str | None
+) -> Report:
+    table = _table(facts)
+    examined = params_analysis.examine(facts, table, params_analysis.Choice())
+    if packing.is_packed(examined.rows):
+        if scheme is not None:
+            raise UsageError(
+                f"{facts.ref.target} is packed already: --scheme is for unquantized models"
+            )
+        found = packing.as_stored(examined.rows, examined.totals.parameters)
+        used = None
+    else:
+        used = scheme or packing.DEFAULT_SCHEME
+        found = packing.what_if(examined.rows, table, used, options)
+    if tensor is not None:
+        found = _only(found, table, tensor)
+    notes = [*facts.notes, *_notes(found, used)]
+    steps = found.packed[0].steps if tensor is not None and found.packed else ()
+    return reports.of_model(facts, found, used, notes, steps)
+
+
+def _only(found: packing.ModelPacking, table: TensorTable, name: str) -> packing.ModelPacking:
+    """The row of one tensor, by its name or that of its module."""
+    wanted = {name, f"{name}.weight", f"{name}.qweight", f"{name}.weight_packed"}
+    for row in found.packed:
+        for index in row.row.indices:
+            if table.names[index] in wanted:
+                one = row.row._replace(name=table.names[index], indices=[index])
+                return found._replace(packed=[row._replace(row=one)], kept=[])
+    names = [table.names[index] for row in found.packed for index in row.row.indices]
+    raise UsageError(f"no packed tensor is called {name!r}", did_you_mean(name, names))
+
+
+def _notes(found: packing.ModelPacking, scheme: str | None) -> list[Note]:
+    hidden = [row for row in found.packed if isinstance(row.logical_shape, Unknown)]
+    notes = [
+        Note(f"{row.row.name}: {row.logical_shape.reason}", warning=True)
+        for row in hidden[:3]
+        if isinstance(row.logical_shape, Unknown)
+    ]
+    if len(hidden) > len(notes):
+        notes.append(Note(f"{len(hidden) - len(notes)} more could not be seen through", True))
+    if scheme is not None and not found.packed:
+        notes.append(Note(f"nothing here can be packed as {scheme}", warning=True))
+    return notes
+
+
+def _table(facts: ModelFacts) -> TensorTable:
+    if isinstance(facts.tensors, Unknown):
+        raise NotFound(f"{facts.ref.target}: {facts.tensors.reason}")
+    return facts.tensors
+
+
+def _parse_shape(flag: str, text: str) -> Shape:
+    if not _SHAPE.fullmatch(text.strip("[]() ").replace(" ", "").lower()):
+        raise UsageError(f"{flag}: {text!r} is not a shape", "write it as 4096x14336")
+    shape = tuple(int(size) for size in re.findall(r"\d+", text))
+    elements = 1
+    for size in shape:
+        elements *= size
+    if elements > _MAX_ELEMENTS:
+        raise UsageError(f"{flag}: {text} has more elements than any tensor can have")
+    return shape
+
+
+def _dtype(flag: str, text: str | None) -> str | None:
+    if text is None:
+        return None
+    spelled = _SHORT_DTYPES.get(text.lower(), text.upper())
+    if text.lower() in TORCH:
+        spelled = TORCH[text.lower()].name
+    if spelled not in SAFETENSORS:
+        raise UsageError(f"{flag}: {text!r} is no dtype", did_you_mean(text.upper(), SAFETENSORS))
+    return spelled

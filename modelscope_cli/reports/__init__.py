@@ -1,0 +1,1 @@
+"""Results as reports: what a command shows of them, in sections, documents and records."""
