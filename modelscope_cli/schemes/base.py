@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple, Protocol
 
@@ -145,3 +145,15 @@ def part(name: str, dtype: str, *shape: int) -> Part:
 def ceil_div(count: int, size: int) -> int:
     """Blocks of `size` that `count` elements begin."""
     return -(-count // size)
+
+
+def total_step(parts: Sequence[Part], weights: int) -> str:
+    """The step that ends every packing: bytes of all parts, bits a weight, share of overhead.
+
+    Overhead is all but the packed weight, which comes first.
+    """
+    total = sum(part.bytes for part in parts)
+    if not weights or not total:
+        return f"total {total:,} bytes, no weights"
+    share = (total - parts[0].bytes) * 100 / total
+    return f"total {total:,} bytes, {total * 8 / weights:.4f} bits a weight, overhead {share:.1f} %"
