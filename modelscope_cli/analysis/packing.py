@@ -81,7 +81,7 @@ def load(scheme: str) -> Scheme:
 
 
 GGML_NAMES = tuple(name.lower() for name, dtype in DTYPES.items() if dtype.kind == "packed")
-_OWN = tuple(name for family in FAMILIES for name in family.schemes)
+_OWN = tuple(dict.fromkeys(name for family in FAMILIES for name in family.schemes))
 SCHEME_NAMES = (*_OWN, *(name for name in GGML_NAMES if name not in _OWN))
 
 
