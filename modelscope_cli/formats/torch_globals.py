@@ -6,6 +6,7 @@ that the same tensors were written with.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,8 @@ class PickledStorage:
 class Tensor(Node):
     """A tensor as the rebuild functions' arguments tell it; checked when it is listed.
 
-    `storage` is None where the file holds no data for it. `dtype` None means the storage's.
+    `storage` is None where the file holds no data for it, and then `dtype` is not; else a
+    `dtype` of None means the storage's.
     """
 
     __slots__ = ("dtype", "offset", "shape", "storage", "stride")
@@ -66,6 +68,7 @@ class Tensor(Node):
         """Older tensors got (storage, offset, size, stride) as their state."""
         if type(state) is tuple and len(state) == 4 and type(state[0]) is Storage:
             self.storage, self.offset, self.shape, self.stride = state
+            self.dtype = state[0].dtype
 
 
 class Sparse(Node):
@@ -181,13 +184,13 @@ def _sparse(args: Args) -> object:
     return Sparse(shape, parts)
 
 
-def _tensor_class(args: Args) -> object:
+def _tensor_class(dtype: DType, args: Args) -> object:
     """torch.FloatTensor() before its state, torch.sparse.FloatTensor(indices, values, size)."""
     if len(args) >= 3:
         return _sparse((None, args[:3]))
     if len(args) == 1 and isinstance(args[0], Tensor):
         return args[0]
-    return Tensor(None, 0, (), ())
+    return Tensor(None, 0, (0,), (1,), dtype)
 
 
 def _ordered_dict(args: Args) -> object:
@@ -242,7 +245,7 @@ _REBUILD: dict[str, Builder] = {
 _OTHERS: dict[str, Builder | None] = {
     "torch._tensor._rebuild_from_type_v2": _from_type,
     "torch.nn.parameter.Parameter": _first,
-    "torch.Tensor": _tensor_class,
+    "torch.Tensor": partial(_tensor_class, TORCH["float32"]),
     "torch.Size": _same,
     "torch.device": _same,
     "torch.serialization._get_layout": _same,
@@ -270,8 +273,11 @@ STORAGES["torch.storage.UntypedStorage"] = TORCH["uint8"]
 
 def _tensor_classes() -> dict[str, Builder | None]:
     modules = ("torch", "torch.cuda", "torch.sparse", "torch.cuda.sparse")
-    names = (f"{module}.{kind}Tensor" for module, kind in product(modules, _KINDS))
-    return {name: _tensor_class for name in names if "sparse.Bool" not in name}
+    return {
+        f"{module}.{kind}Tensor": partial(_tensor_class, TORCH_STORAGES[f"{kind}Storage"])
+        for module, kind in product(modules, _KINDS)
+        if not (module.endswith("sparse") and kind == "Bool")
+    }
 
 
 BUILDERS: dict[str, Builder | None] = {

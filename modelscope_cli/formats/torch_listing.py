@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from modelscope_cli.dtypes import DType
+from modelscope_cli.dtypes import DTYPES, DType
 from modelscope_cli.errors import FormatError
 from modelscope_cli.facts import Note, Shape, TensorTable
 from modelscope_cli.formats.base import MAX_DIMENSIONS, MAX_ELEMENTS, checked_elements
@@ -81,10 +81,8 @@ class _Lister:
             raise _defect(self.file, name, tensor)
         shape, elements, reach = measured
         if tensor.storage is None:
-            self.without_data += 1
-            if tensor.dtype is None:
-                raise BadShape(self.file, "is never given a storage", tensor=name)
-            return _row(tensor.dtype, shape, elements, None)
+            self.without_data += bool(elements)
+            return _row(tensor.dtype or DTYPES["F32"], shape, elements, None)
         storage, place = self.places(tensor.storage)
         self.users.setdefault(storage.key, {})[name] = None
         dtype = tensor.dtype or storage.dtype

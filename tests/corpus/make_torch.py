@@ -192,6 +192,7 @@ GOOD = {
         )
     ),
     "strided": _weight(tensor((2, 2), offset=1, stride=(3, 1))),
+    "tensor-of-nothing": _weight(call("torch.HalfTensor")),
     "empty": archive(pickled(ordered({})), {}),
     "lone-tensor": _zip(tensor()),
     "parameter": _weight(call("torch._utils._rebuild_parameter", tensor(), FALSE, ordered({}))),
@@ -219,6 +220,7 @@ GOOD = {
         [
             deflated("archive/data.pkl", pickled(mapping({"weight": tensor()}))),
             deflated("archive/data/0", bytes(24)),
+            deflated("archive/version", b"3\n"),
         ]
     ),
     "foreign-global": _zip(ATTACK + POP + STATE.replace(storage("1", 3), storage())),
@@ -360,7 +362,6 @@ BAD = {
     "BadShape--strides-missing": _weight(tensor(stride=(1,))),
     "BadShape--negative-stride": _weight(tensor(stride=(-3, 1))),
     "BadShape--negative-offset": _weight(tensor(offset=-1)),
-    "BadShape--tensor-without-storage": _weight(call("torch.FloatTensor")),
     "TooManyDimensions--65": _weight(tensor().replace(sizes((2, 3)), FULL).replace(
         sizes((3, 1)), FULL)),
     "ShapeOverflow--product": _weight(tensor((2**40, 2**40), stride=(0, 0))),

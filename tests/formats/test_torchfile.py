@@ -61,6 +61,7 @@ EXPECTED: dict[str, tuple[str, list[Any], list[str]]] = {
         [],
     ),
     "strided": ("zip", [("weight", "F32", (2, 2))], []),
+    "tensor-of-nothing": ("zip", [("weight", "F16", (0,))], []),
     "empty": ("zip", [], []),
     "lone-tensor": ("zip", [("tensor", "F32", (2, 3))], []),
     "parameter": ("zip", [W], []),
