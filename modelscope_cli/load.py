@@ -25,6 +25,7 @@ class How(NamedTuple):
     cache_dir: str | None = None
     offline: bool = False
     refresh: bool = False
+    jobs: int | None = None
 
 
 def open_model(
@@ -98,6 +99,11 @@ def _missing(path: str, error: OSError) -> NotFound:
 def _hub(target: targets.HubTarget, typed: str, how: How, want_tensors: bool) -> ModelFacts:
     from modelscope_cli.sources import hfcache
 
+    if how.refresh:
+        raise NotFound(
+            f"{typed}: --refresh asks the Hub, and mscope does not read from the network yet",
+            "without it the HF cache answers",
+        )
     cache, note = hfcache.cache_dir(how.cache_dir)
     found = hfcache.open_snapshot(cache, target, typed)
     facts = _from_cache(found, target.quant, how, want_tensors)
@@ -118,4 +124,6 @@ def _read(
 ) -> ModelFacts:
     if name is not None:
         return reading.read_file(source, name, want_tensors=want_tensors)
-    return reading.read_folder(source, how.weights, quant=quant, want_tensors=want_tensors)
+    return reading.read_folder(
+        source, how.weights, quant=quant, jobs=how.jobs, want_tensors=want_tensors
+    )

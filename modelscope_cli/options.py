@@ -102,6 +102,17 @@ class Opening(NamedTuple):
             rich_help_panel=MODEL_PANEL,
         ),
     ] = False
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            min=1,
+            help="How many files are read at once.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
 
 
 class Output(NamedTuple):
@@ -149,17 +160,6 @@ class Output(NamedTuple):
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = False
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            metavar="N",
-            min=1,
-            help="How many files are read at once.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = None
     config: Annotated[
         str | None,
         typer.Option(

@@ -15,6 +15,7 @@ from modelscope_cli.facts import ModelRef, TensorTable
 from modelscope_cli.formats import safetensors as reader
 from modelscope_cli.formats import shard_index
 from modelscope_cli.sources.local import LocalSource
+from tests.running import Run
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +82,9 @@ def test_the_bare_loop_reads_the_same(checkpoint: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().out == "90,427 tensors\n"
     config = json.loads((checkpoint / "config.json").read_text())
     assert config["model_type"] == "deepseek_v3"
+
+
+def test_jobs_read_the_same_in_the_same_order(checkpoint: Path, run: Run) -> None:
+    alone = run("params", str(checkpoint), "-f", "csv")
+    assert alone.code == 0
+    assert run("params", str(checkpoint), "-f", "csv", "-j", "4") == alone
