@@ -45,12 +45,20 @@ Places = Callable[[Storage | PickledStorage], tuple[Storage, Place]]
 
 
 class Listing(NamedTuple):
-    """All rows, groups of names that share a storage, the storages used, what to say."""
+    """All rows, groups of names, the storages used, what to say.
+
+    `shared` tensors look into one storage, each at its own part perhaps; `same` ones are the
+    same numbers in the same shape.
+    """
 
     table: TensorTable
     shared: list[list[str]]
+    same: list[list[str]]
     used: set[str]
     notes: list[Note]
+
+
+_View = tuple[int, str, Shape, object]  # start in the storage, dtype, shape, stride
 
 
 class _Lister:
@@ -58,7 +66,7 @@ class _Lister:
         self.file = file
         self.places = places
         self.table = TensorTable()
-        self.users: dict[str, dict[str, None]] = {}  # names by storage, in order
+        self.users: dict[str, dict[str, _View]] = {}  # by storage, then by name
         self.without_data = 0
         self.sparse: list[str] = []
 
@@ -84,11 +92,12 @@ class _Lister:
             self.without_data += bool(elements)
             return _row(tensor.dtype or DTYPES["F32"], shape, elements, None)
         storage, place = self.places(tensor.storage)
-        self.users.setdefault(storage.key, {})[name] = None
         dtype = tensor.dtype or storage.dtype
         if dtype.name in _PACKED_ROWS:
             reach = _packed_bytes(dtype, shape)
         start = self._start(name, tensor, dtype.block_bytes, reach if elements else 0, storage)
+        view = (start, dtype.name, shape, tensor.stride)
+        self.users.setdefault(storage.key, {})[name] = view
         return _row(dtype, shape, elements, None if place.start is None else place.start + start)
 
     def _start(self, name: str, tensor: Tensor, item: int, reach: int, storage: Storage) -> int:
@@ -187,8 +196,17 @@ def list_tensors(file: str, named: Named, places: Places) -> Listing:
     lister = _Lister(file, places)
     for name, tensor in zip(named.names, named.tensors, strict=True):
         lister.add(name, tensor)
-    shared = _bounded([list(names) for names in lister.users.values() if len(names) > 1])
-    return Listing(lister.table, shared, set(lister.users), lister.notes())
+    groups = [views for views in lister.users.values() if len(views) > 1]
+    shared = _bounded([list(views) for views in groups])
+    same = _bounded([names for views in groups for names in _same(views)])
+    return Listing(lister.table, shared, same, set(lister.users), lister.notes())
+
+
+def _same(views: Mapping[str, _View]) -> list[list[str]]:
+    names: dict[_View, list[str]] = {}
+    for name, view in views.items():
+        names.setdefault(view, []).append(name)
+    return [group for group in names.values() if len(group) > 1]
 
 
 def _bounded(groups: Sequence[list[str]]) -> list[list[str]]:

@@ -38,7 +38,8 @@ def read(file: OpenFile) -> FileContents:
     """List the tensors of a torch file, in the order saved.
 
     The fact's metadata: `container` (zip, legacy, torchscript or pickle), `foreign_globals`
-    (names that tensors do not need), `shared_storages` (groups of names), `byteorder`.
+    (names that tensors do not need), `byteorder`, and groups of names: `shared_storages` (in
+    one storage, not always the same part of it), `same_tensors` (the very same numbers).
     Raises FormatError, named after the defect.
     """
     seen: Seen = {}
@@ -78,6 +79,7 @@ def _read(file: OpenFile, seen: Seen) -> FileContents:
         "container": contents.container,
         "foreign_globals": foreign[:MAX_FOREIGN],
         "shared_storages": listing.shared,
+        "same_tensors": listing.same,
         "byteorder": contents.byteorder,
     }
     fact = FileFact(file.path, "torch", file.size, contents.header_bytes, metadata)

@@ -165,6 +165,21 @@ def test_shared_storages_are_named() -> None:
     ]
 
 
+def test_tensors_of_one_storage_are_the_same_only_at_the_same_place() -> None:
+    value = mapping(
+        {
+            "a": tensor(),
+            "tied": tensor(),
+            "flat": tensor((6,)),
+            "turned": tensor((2, 3), stride=(1, 2)),
+            "end": tensor((3,), offset=3),
+        }
+    )
+    metadata = read_bytes(archive(pickled(value))).fact.metadata
+    assert metadata["shared_storages"] == [["a", "tied", "flat", "turned", "end"]]
+    assert metadata["same_tensors"] == [["a", "tied"]]
+
+
 def test_compressed_storages_have_no_offset() -> None:
     contents = read_bytes(make_torch.GOOD["deflated"])
     assert contents.tensors.offsets == [None]

@@ -7,6 +7,7 @@ import pickle
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tests.formats.torch_reading import (
     names,
     our_rows,
     read_bytes,
+    read_path,
     said,
     stored_bytes,
     torch_row,
@@ -292,6 +294,23 @@ def test_places_in_the_archive_are_those_that_torch_computes() -> None:
     for name, entry in ours.entries.items():
         record = name.decode().partition("/")[2]
         assert ours.data_start(entry) == theirs.get_record_offset(record)
+
+
+def test_storages_beyond_4_gib(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.pt"  # 8 KiB on disk
+    value = {
+        "first": torch.zeros(3),
+        "huge": torch.empty(2_200_000_000, dtype=torch.bfloat16),
+        "behind": torch.zeros(5),
+    }
+    with torch.serialization.skip_data():
+        torch.save(value, path)
+    contents = read_path(path)
+    assert our_rows(contents) == torch_rows(value)
+    theirs = torch._C.PyTorchFileReader(str(path))
+    places = [theirs.get_record_offset(f"data/{key}") for key in range(3)]
+    assert contents.tensors.offsets == places
+    assert places[2] > 2**32
 
 
 @pytest.mark.parametrize("alignment", [1, 64, 4096])

@@ -74,6 +74,7 @@ def test_weights_of_one_recurrent_layer_share_a_storage() -> None:
     first, second = contents.fact.metadata["shared_storages"]
     assert len(first) == len(second) == 8
     assert first[0] == "module.SequenceModeling.0.rnn.weight_ih_l0"
+    assert contents.fact.metadata["same_tensors"] == []
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
