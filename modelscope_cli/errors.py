@@ -84,9 +84,15 @@ class NetworkTrouble(MscopeError):
     exit_code = 6
 
 
+_LONGEST_COMPARED = 256  # characters; the time that takes grows with their square
+
+
 def did_you_mean(typed: str, names: Iterable[str]) -> str | None:
     """A hint with the names closest to what was typed; None where none is close."""
     from difflib import get_close_matches  # 3 ms, only on the way to an error
 
-    matches = get_close_matches(typed, list(dict.fromkeys(names)), n=3)
+    if len(typed) > _LONGEST_COMPARED:
+        return None
+    known = [name for name in dict.fromkeys(names) if len(name) <= _LONGEST_COMPARED]
+    matches = get_close_matches(typed, known, n=3)
     return f"did you mean {' or '.join(matches)}?" if matches else None

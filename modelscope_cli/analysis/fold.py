@@ -17,6 +17,7 @@ from typing import NamedTuple
 HOLE = "{}"
 _NUMBER_PART = re.compile(r"\.(?:0|[1-9][0-9]{0,8})(?=\.)")
 _JOINT = ".\n."  # every name then stands between dots, so that one plain pattern finds all
+_MOST_NUMBERS = 16  # in a name: a pattern of 30,000 groups takes seconds
 _MIN_STEPPED = 3  # terms from which `{0..30..3}` is easier to read than a list
 
 Grid = tuple[tuple[int, ...], ...]
@@ -85,11 +86,11 @@ def regrouped(template: str, indices: list[int], names: Sequence[str]) -> list[F
 
 
 def _points(template: str, members: list[str]) -> list[tuple[str, ...]] | None:
-    """The numbers of each name as text; None for a template without numbers, or with a newline
-    (an attack, not a model: shown unfolded).
+    """The numbers of each name as text; None for a template without numbers, with too many or
+    with a newline (an attack, not a model: shown unfolded).
     """
     holes = template.count(HOLE)
-    if not holes or "\n" in template:
+    if not 0 < holes <= _MOST_NUMBERS or "\n" in template:
         return None
     pattern = re.escape(template).replace(re.escape(HOLE), "([0-9]+)")
     found = re.findall(f"^{pattern}$", "\n".join(members), re.MULTILINE)

@@ -173,10 +173,10 @@ def _chosen(names: Sequence[str], choice: Choice) -> list[int]:
 def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
     """Whether a name fits any pattern: a glob, or (without a wildcard) a part of the name."""
     expression = "|".join(
-        fnmatch.translate(pattern) if _WILDCARDS.search(pattern) else f".*{re.escape(pattern)}"
+        rf"\A{fnmatch.translate(pattern)}" if _WILDCARDS.search(pattern) else re.escape(pattern)
         for pattern in patterns
     )
-    fits = re.compile(expression, re.DOTALL).match
+    fits = re.compile(expression, re.DOTALL).search
     return lambda name: fits(name) is not None
 
 

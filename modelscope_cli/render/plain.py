@@ -9,6 +9,7 @@ from modelscope_cli.render.cells import RIGHT_ALIGNED, cell_text, line_text
 from modelscope_cli.report import Fields, Lines, Report, Section, Table
 
 GAP = "  "
+_WIDEST = 512  # characters; a longer name pushes its own row aside, not every other row too
 
 
 def render(report: Report, *, units: str, folded: bool) -> Iterator[str]:
@@ -50,7 +51,9 @@ def _table(table: Table, units: str) -> Iterator[str]:
         cell_text(c, k, units)
         for c, k in zip(table.total or [None] * len(kinds), kinds, strict=True)
     ]
-    widths = [max(map(len, cells)) for cells in zip(titles, total, *rows, strict=True)]
+    widths = [
+        min(max(map(len, cells)), _WIDEST) for cells in zip(titles, total, *rows, strict=True)
+    ]
     template = _template(kinds, widths)
     yield (template % tuple(titles)).rstrip() + "\n"
     for row in rows:
