@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-HEAD_BYTES = 512
-
 _STARTS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself (run `git lfs pull`)"),
     (b"\x1f\x8b", "gzip"),

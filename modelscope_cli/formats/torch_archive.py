@@ -7,7 +7,6 @@ from modelscope_cli.facts import Note
 from modelscope_cli.formats.base import UnknownFormat
 from modelscope_cli.formats.pickles.errors import TrailingPickle
 from modelscope_cli.formats.pickles.walk import Rules, Seen, walk
-from modelscope_cli.formats.signatures import zip_looks_like
 from modelscope_cli.formats.torch_contents import (
     Contents,
     MissingStorage,
@@ -24,7 +23,6 @@ from modelscope_cli.formats.torch_globals import (
 )
 from modelscope_cli.formats.torch_listing import Place, Places
 from modelscope_cli.formats.torch_names import Named, named_tensors
-from modelscope_cli.formats.torch_script import script_tensors
 from modelscope_cli.formats.torch_zip import Archive, Entry, read_archive
 from modelscope_cli.sources.base import OpenFile
 from modelscope_cli.units import counted
@@ -51,6 +49,8 @@ def read_zip(file: OpenFile, seen: Seen) -> Contents:
 
 
 def _unlike_torch(archive: Archive) -> str:
+    from modelscope_cli.formats.signatures import zip_looks_like
+
     names = [name.decode("utf-8", "replace") for name in archive.entries]
     if any(name.endswith("data.pkl") for name in names):
         return "whose data.pkl is not in the folder of its first entry, where torch looks"
@@ -78,6 +78,8 @@ def _plain_zip(archive: Archive, entry: Entry, seen: Seen) -> Contents:
 
 def _script(archive: Archive, entry: Entry, others: Entry, seen: Seen) -> Contents:
     """TorchScript: the state_dict; of a frozen module, whose state_dict is empty, constants."""
+    from modelscope_cli.formats.torch_script import script_tensors  # regular expressions: 1 ms
+
     constants, storages = Storages(), Storages()
     rules = Rules(SCRIPT_BUILDERS, seen, storages, SCRIPT_PREFIX)
     root = _walk_entry(archive, entry, rules)

@@ -82,8 +82,10 @@ def read_legacy(window: Window, start: int, storages: dict[str, Storage]) -> Leg
     """
     file = window.file
     version = window.pickle(start)
-    if version.value != VERSION:
-        raise UnsupportedVersion(file.path, f"is of version {str(version.value)[:40]}, not 1001")
+    if type(version.value) is not int or version.value != VERSION:
+        # Only a number is shown: to show a hostile value could take for ever.
+        found = str(version.value)[:40] if type(version.value) is int else "no number"
+        raise UnsupportedVersion(file.path, f"its version is {found}, not {VERSION}")
     system = window.pickle(version.end)
     little = system.value.get("little_endian") if type(system.value) is Pairs else True
     root = window.pickle(system.end)

@@ -103,7 +103,7 @@ class _Lister:
     def _start(self, name: str, tensor: Tensor, item: int, reach: int, storage: Storage) -> int:
         """Where the tensor starts in its root storage, in bytes. Raises if it ends outside."""
         offset = tensor.offset
-        if type(offset) is not int or offset < 0:
+        if type(offset) is not int or not 0 <= offset <= MAX_ELEMENTS:
             raise BadShape(self.file, "has no proper storage offset", tensor=name)
         end = (offset + reach) * item
         if end > storage.bytes and reach:
@@ -167,6 +167,8 @@ def _measure(shape: object, stride: object) -> tuple[Shape, int, int] | None:
             return None
         elements *= size
         reach += (size - 1) * step
+        if size > MAX_ELEMENTS or step > MAX_ELEMENTS:
+            return None
     if elements > MAX_ELEMENTS or len(shape) > MAX_DIMENSIONS:
         return None
     return shape, elements, reach
@@ -180,7 +182,7 @@ def _defect(file: str, name: str, tensor: Tensor) -> FormatError:
         if len(value) > MAX_DIMENSIONS:
             return TooManyDimensions(file, f"has {len(value):,} dimensions", tensor=name)
         for size in value:
-            if type(size) is not int or size < 0:
+            if type(size) is not int or not 0 <= size <= MAX_ELEMENTS:
                 return BadShape(file, f"its {what} holds {_shown(size)}", tensor=name)
         if what == "shape":
             checked_elements(file, name, value)  # raises ShapeOverflow

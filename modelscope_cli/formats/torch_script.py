@@ -19,6 +19,7 @@ from modelscope_cli.formats.torch_names import FREE_CHARACTERS, Named, TooManyNa
 from modelscope_cli.formats.torch_zip import Archive
 
 MAX_VISITS = 1_000_000
+MAX_SOURCE_BYTES = 20_000_000  # of all classes together
 _NATIVE = "__torch__.torch.classes."  # C++ objects: their state is no module's
 
 _CLASS = re.compile(r"^class (\w+)\((\w+)\):\n((?:  (?!def ).*\n|\n)*)", re.MULTILINE)
@@ -38,6 +39,7 @@ class Sources:
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
+        self.left = MAX_SOURCE_BYTES
         self._files: dict[str, dict[str, Fields]] = {}
 
     def fields(self, qualified: str) -> Fields | None:
@@ -50,8 +52,9 @@ class Sources:
 
     def _read(self, path: str) -> dict[str, Fields]:
         entry = self.archive.find(path)
-        if entry is None:
+        if entry is None or entry.size > self.left:
             return {}
+        self.left -= entry.size
         try:
             text = self.archive.read(entry)[0].decode("utf-8", "replace")
         except FormatError:  # the tensors can be listed without their classes' source

@@ -7,7 +7,6 @@ APPNOTE 4.3; how torch aligns storages: PyTorchStreamWriter in caffe2/serialize.
 
 from __future__ import annotations
 
-import zlib
 from bisect import bisect_right
 from struct import Struct
 from typing import NamedTuple
@@ -132,6 +131,8 @@ class Archive:
         return self._inflate(entry, packed), None
 
     def _inflate(self, entry: Entry, packed: bytes) -> bytes:
+        import zlib  # torch stores its pickles: seldom needed
+
         name, path = _shown(entry.name), self.file.path
         if entry.size > max(FREE_INFLATED_BYTES, MAX_INFLATION * entry.packed):
             what = f"entry {name} inflates from {entry.packed:,} to {entry.size:,} bytes"

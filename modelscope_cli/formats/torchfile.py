@@ -10,17 +10,14 @@ from modelscope_cli.errors import FormatError
 from modelscope_cli.facts import FileContents, FileFact, Note
 from modelscope_cli.formats.base import UnknownFormat
 from modelscope_cli.formats.pickles.walk import Rules, Seen, foreign_names, some_of
-from modelscope_cli.formats.signatures import HEAD_BYTES, looks_like
-from modelscope_cli.formats.torch_archive import read_zip
 from modelscope_cli.formats.torch_contents import Contents, placed
 from modelscope_cli.formats.torch_globals import BUILDERS, IMITATED, Storages
-from modelscope_cli.formats.torch_legacy import MAGIC, Window, read_legacy
 from modelscope_cli.formats.torch_listing import Listing, list_tensors, unlisted
 from modelscope_cli.formats.torch_names import named_tensors
-from modelscope_cli.formats.torch_plain import read_plain
 from modelscope_cli.sources.base import OpenFile
 from modelscope_cli.units import counted
 
+HEAD_BYTES = 512  # what signatures are told by; a tar archive's is at 257
 MAX_FOREIGN = 1_000
 
 _TAR_MEMBERS = (b"storages\0", b"tensors\0", b"pickle\0", b"sys_info\0")
@@ -99,23 +96,36 @@ def _notes(contents: Contents, listing: Listing, foreign: list[str]) -> tuple[No
 
 
 def _contents(file: OpenFile, seen: Seen) -> Contents:
+    """What the file's container holds. Each container's modules are imported when it is met."""
     head = file.read_at(0, min(file.size, HEAD_BYTES))
     if not head:
         raise UnknownFormat(file.path, "is empty")
     if head.startswith(b"PK\3\4"):
+        from modelscope_cli.formats.torch_archive import read_zip
+
         return read_zip(file, seen)
+    if head[:1] != b"\x80":
+        _refuse_others(file, head)
+    return _pickles(file, head, seen)
+
+
+def _refuse_others(file: OpenFile, head: bytes) -> None:
+    """Raise for a file that is known to be something else than a pickle."""
+    from modelscope_cli.formats.signatures import looks_like
+
     if head[257:262] == b"ustar" and head.startswith(_TAR_MEMBERS):
         what = "is in the tar format that torch wrote until 2017, which mscope does not read"
         hint = "load it with torch.load(file, weights_only=False) if you trust it, save it again"
         raise OldTarFormat(file.path, what, hint=hint)
-    what = looks_like(head) or ""
-    if what:
-        raise UnknownFormat(file.path, f"is no torch file: it looks like {what}")
-    return _pickles(file, head, seen)
+    seems = looks_like(head)
+    if seems is not None:
+        raise UnknownFormat(file.path, f"is no torch file: it looks like {seems}")
 
 
 def _pickles(file: OpenFile, head: bytes, seen: Seen) -> Contents:
     """Five pickles and the storages' bytes, or one pickle alone."""
+    from modelscope_cli.formats.torch_legacy import MAGIC, Window, read_legacy
+
     storages = Storages()
     window = Window(file, Rules(BUILDERS, seen, storages, imitated=IMITATED))
     try:
@@ -125,14 +135,13 @@ def _pickles(file: OpenFile, head: bytes, seen: Seen) -> Contents:
             raise
         raise UnknownFormat(file.path, "is no torch file, nor another that is known") from error
     if type(first.value) is not int or first.value != MAGIC:
+        from modelscope_cli.formats.torch_plain import read_plain
+
         return read_plain(window, first.value, first.end)
     legacy = read_legacy(window, first.end, storages.by_key)
     trailing = file.size - legacy.end
-    notes = (
-        [Note(f"{file.path}: {counted(trailing, 'byte')} after the last storage")]
-        if trailing
-        else []
-    )
+    what = f"{file.path}: {counted(trailing, 'byte')} after the last storage"
+    notes = [Note(what)] if trailing else []
     named = named_tensors(file.path, legacy.root, legacy.header_bytes)
     places = placed(file.path, legacy.places)
     return Contents(file.path, "legacy", legacy.header_bytes, named, storages.by_key, places,

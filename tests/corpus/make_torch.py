@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.builders.torch import (
     BUILD,
     FALSE,
+    MAGIC,
     MARK,
     NONE,
     PERSID,
@@ -28,6 +29,7 @@ from tests.builders.torch import (
     integer,
     legacy,
     legacy_storage,
+    long,
     made,
     mapping,
     name,
@@ -356,6 +358,8 @@ BAD = {
         {"0": bytes(5)},
     ),
     "BadShape--minus-1": _weight(tensor((-1, 3), stride=(3, 1))),
+    "BadShape--2-to-1000-by-nothing": _weight(tensor((0, 2**1000), stride=(1, 1))),
+    "BadShape--offset-2-to-1000": _weight(tensor((0,), offset=2**1000)),
     "BadShape--a-float": _weight(tensor().replace(sizes((2, 3)), several(floating(2.0), b"K\3"))),
     "BadShape--a-bool": _weight(tensor().replace(sizes((2, 3)), several(b"\x88", b"K\3"))),
     "BadShape--no-tuple": _weight(tensor().replace(sizes((2, 3)), text("2x3"))),
@@ -427,6 +431,7 @@ BAD = {
     "MissingPickle--no-folder": zipped([Entry("data.pkl", pickled(STATE))]),
     # Legacy files
     "UnsupportedVersion--1002": legacy(OLD_STATE, version=1002),
+    "UnsupportedVersion--nested-tuples": pickled(long(MAGIC)) + pickled(b"N" + b"\x85" * 3000),
     "BadStorageKeys--unknown": legacy(OLD_STATE, [Stored("0"), Stored("9")]),
     "BadStorageKeys--twice": legacy(OLD_STATE, [Stored("0"), Stored("0")]),
     "BadStorageKeys--missing": legacy(OLD_STATE, []),
