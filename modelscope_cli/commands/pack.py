@@ -10,6 +10,7 @@ import typer
 from modelscope_cli import load
 from modelscope_cli.analysis import packing
 from modelscope_cli.analysis import params as params_analysis
+from modelscope_cli.analysis.experts import is_routed
 from modelscope_cli.dtypes import SAFETENSORS, TORCH
 from modelscope_cli.errors import NotFound, UsageError, did_you_mean
 from modelscope_cli.facts import ModelFacts, Note, Shape, TensorTable, Unknown
@@ -131,16 +132,17 @@ def _of_model(
 ) -> Report:
     table = _table(facts)
     examined = params_analysis.examine(facts, table, params_analysis.Choice())
-    if packing.is_packed(examined.rows):
+    rows = examined.folded()  # in natural order
+    if packing.is_packed(rows):
         if scheme is not None:
             raise UsageError(
                 f"{facts.ref.target} is packed already: --scheme is for unquantized models"
             )
-        found = packing.as_stored(examined.rows, examined.totals.parameters)
+        found = packing.as_stored(rows, examined.totals.parameters)
         used = None
     else:
         used = scheme or packing.DEFAULT_SCHEME
-        found = packing.what_if(examined.rows, table, used, options)
+        found = packing.what_if(rows, table, used, options)
     if tensor is not None:
         found = _only(found, table, tensor)
     notes = [*facts.notes, *_notes(found, used)]
@@ -171,7 +173,16 @@ def _notes(found: packing.ModelPacking, scheme: str | None) -> list[Note]:
         notes.append(Note(f"{len(hidden) - len(notes)} more could not be seen through", True))
     if scheme is not None and not found.packed:
         notes.append(Note(f"nothing here can be packed as {scheme}", warning=True))
+    if scheme in _BITSANDBYTES and any(is_routed(row.row.template) for row in found.packed):
+        notes.append(Note(_FUSED_EXPERTS))
     return notes
+
+
+_BITSANDBYTES = ("nf4", "fp4", "int8")
+_FUSED_EXPERTS = (
+    "experts are counted as the linear layers that transformers 4 makes of them; transformers 5 "
+    "fuses them into one parameter, which bitsandbytes leaves alone"
+)
 
 
 def _table(facts: ModelFacts) -> TensorTable:

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 from modelscope_cli.analysis.packing import Kept, ModelPacking, PackedRow, Reading, repeats
+from modelscope_cli.dtypes import DTYPES
 from modelscope_cli.facts import ModelFacts, Note, Shape, Unknown
 from modelscope_cli.report import Cell, Column, Fields, Lines, Report, Section, Table
 from modelscope_cli.reports.objects import with_unknowns
@@ -77,13 +78,19 @@ def _part_total(parts: Sequence[Part]) -> list[Cell]:
 
 
 def _figures(packing: Packing) -> list[tuple[str, Cell, str]]:
-    overhead = packing.total_bytes - packing.packed.bytes
-    share = f"{overhead / packing.total_bytes:.2%}" if packing.total_bytes else "none"
     return [
         ("weights", f"{packing.elements:,}", "text"),
         ("bits per weight", _bits(packing.bits_per_weight), "text"),
-        ("overhead", f"{overhead:,} bytes of scales, zeros and maps: {share} of it", "text"),
+        ("overhead", _overhead(packing), "text"),
     ]
+
+
+def _overhead(packing: Packing) -> str:
+    if DTYPES[packing.packed.dtype].kind == "packed":
+        return "the scales lie inside the blocks"
+    overhead = packing.total_bytes - packing.packed.bytes
+    share = f": {overhead / packing.total_bytes:.2%} of it" if packing.total_bytes else ""
+    return f"{overhead:,} bytes of scales, zeros and maps{share}"
 
 
 def _bits(bits: float | None) -> str:
