@@ -29,13 +29,13 @@ def count_text(count: int) -> str:
     return f"{count:,}"
 
 
-def short_count(count: int) -> str:
-    """A count to three digits, as the field writes model sizes: `22.7M`, `8.03B`."""
+def short_count(count: int, digits: int = 3) -> str:
+    """A count to three digits (or more), as the field writes model sizes: `22.7M`, `8.03B`."""
     for unit, suffix in _COUNT_SUFFIXES:
         if abs(count) >= unit:
             value = count / unit
-            digits = 2 if value < 10 else 1 if value < 100 else 0
-            return f"{value:.{digits}f}{suffix}"
+            decimals = max(0, digits - len(str(int(abs(value)))))
+            return f"{value:.{decimals}f}{suffix}"
     return str(count)
 
 

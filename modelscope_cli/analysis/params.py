@@ -81,8 +81,8 @@ class Params:
             reason = "only some of the tensors are listed"
         if reason is not None:
             return ties.Loaded(Unknown(reason), Unknown(reason), ())
-        shared = [n for file in facts.files for n in file.metadata.get("shared_storages", ())]
-        return ties.loaded(self.table, self.rows, parameters, facts.config, shared)
+        same = [n for file in facts.files for n in file.metadata.get("same_tensors", ())]
+        return ties.loaded(self.table, self.rows, parameters, facts.config, same)
 
     def listed(self) -> list[Row]:
         """One row a tensor, sorted and cut as asked for."""

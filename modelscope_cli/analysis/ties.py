@@ -39,7 +39,7 @@ def loaded(
     rows: Sequence[RowFact],
     parameters: int | Unknown,
     config: Mapping[str, Any] | None,
-    shared_storages: Sequence[Sequence[str]] = (),
+    same_tensors: Sequence[Sequence[str]] = (),
 ) -> Loaded:
     """What is left of the file's tensors once tied ones count once.
 
@@ -47,7 +47,7 @@ def loaded(
     """
     if isinstance(parameters, Unknown):
         return Loaded(parameters, parameters, ())
-    pairs = _shared_pairs(shared_storages)
+    pairs = _same_pairs(same_tensors)
     if not pairs and (pairs := _both_in_file(table, rows)):
         ties = _config_ties(config)
         if isinstance(ties, Unknown):
@@ -62,9 +62,9 @@ def loaded(
     )
 
 
-def _shared_pairs(shared_storages: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
-    """In a torch file, tensors over one storage are one tensor when it is loaded."""
-    return tuple((names[0], other) for names in shared_storages for other in names[1:])
+def _same_pairs(same_tensors: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    """In a torch file, names of one place, shape and stride are one tensor when it is loaded."""
+    return tuple((names[0], other) for names in same_tensors for other in names[1:])
 
 
 def _both_in_file(table: TensorTable, rows: Sequence[RowFact]) -> tuple[tuple[str, str], ...]:

@@ -70,10 +70,14 @@ class _Listing:
         self.table = examined.table
         self.many_files = len(facts.files) > 1
         self.of_parts = any(self.table.components)
-        # A ggml type's name says all of it: no column for the same again.
-        self.any_packed = facts.ref.format != "gguf" and any(
-            row.logical is not None for row in examined.rows
-        )
+        # A ggml type's name says all of it: no columns for the same again.
+        packed = [] if facts.ref.format == "gguf" else [r for r in examined.rows if r.logical]
+        self.any_packed = bool(packed)
+        self.reshaped = any(self._stands_for_another_shape(row) for row in packed)
+
+    def _stands_for_another_shape(self, row: RowFact) -> bool:
+        stored = self.table.shapes[row.row.indices[0]]
+        return not isinstance(row.logical, Logical) or row.logical.shape != stored
 
     def sections(self, folded: bool) -> list[Section]:
         rows = self._folded_rows() if folded else self._rows()
@@ -83,7 +87,7 @@ class _Listing:
             *([Column("count", "count", "times")] if folded else []),
             Column("dtype", "dtype", "word"),
             Column("shape", "shape", "shape"),
-            *(self._packed_columns() if self.any_packed else []),
+            *self._packed_columns(),
             Column("elements", "elements", "count", rank=1),
             Column("bytes", "bytes", "bytes", rank=2),
             Column("size", "size", "size"),
@@ -92,12 +96,14 @@ class _Listing:
         ]
         return [Table(columns, rows, total=self._total(columns)), Fields(self._summary())]
 
-    @staticmethod
-    def _packed_columns() -> list[Column]:
-        return [
-            Column("scheme", "scheme", "word", rank=3),
-            Column("logical_shape", "stands for", "shape"),
-        ]
+    def _packed_columns(self) -> list[Column]:
+        scheme = [Column("scheme", "scheme", "word", rank=3)] if self.any_packed else []
+        return scheme + ([Column("logical_shape", "stands for", "shape")] if self.reshaped else [])
+
+    def _packed_cells(self, scheme: str | None, logical: Logical | Unknown | None) -> list[Cell]:
+        shape = logical.shape if isinstance(logical, Logical) else logical
+        cells: list[Cell] = [scheme] if self.any_packed else []
+        return cells + ([shape] if self.reshaped else [])
 
     def _rows(self) -> list[list[Cell]]:
         return [
@@ -106,7 +112,7 @@ class _Listing:
                 row.fact.name,
                 row.fact.dtype,
                 row.fact.shape,
-                *(_logical_cells(row.scheme, row.logical) if self.any_packed else []),
+                *self._packed_cells(row.scheme, row.logical),
                 row.fact.elements,
                 row.fact.bytes,
                 row.fact.bytes,
@@ -127,7 +133,7 @@ class _Listing:
             len(fact.row.indices),
             table.dtypes[first],
             table.shapes[first],
-            *(_logical_cells(fact.scheme, fact.logical) if self.any_packed else []),
+            *self._packed_cells(fact.scheme, fact.logical),
             fact.elements,
             fact.bytes,
             fact.bytes,
@@ -151,14 +157,10 @@ class _Listing:
 
     def _summary(self) -> list[tuple[str, Cell, str]]:
         totals, held = self.params.totals, self.params.loaded
-        pairs: list[tuple[str, Cell, str]] = [
-            ("parameters", _parameters(totals.parameters), "text")
-        ]
-        if self.any_packed and totals.stored_elements != totals.parameters:
-            stored = f"{totals.stored_elements:,} ({short_count(totals.stored_elements)})"
-            pairs.append(
-                ("as stored", f"{stored} elements: packed ones counted as they lie", "text")
-            )
+        text = _parameters(totals.parameters)
+        if self.reshaped and isinstance(totals.parameters, int):
+            text += f"; counting packed elements gives {short_count(totals.stored_elements, 4)}"
+        pairs: list[tuple[str, Cell, str]] = [("parameters", text, "text")]
         if totals.active_parameters != totals.parameters:
             active = _parameters(totals.active_parameters)
             pairs.append(("active a token", active, "text"))
@@ -188,11 +190,6 @@ class _Listing:
 
     def records(self) -> Iterator[Mapping[str, Any]]:
         return map(_record, self.params.listed())
-
-
-def _logical_cells(scheme: str | None, logical: Logical | Unknown | None) -> list[Cell]:
-    shape = logical.shape if isinstance(logical, Logical) else logical
-    return [scheme, shape]
 
 
 def _parameters(count: int | Unknown) -> str:

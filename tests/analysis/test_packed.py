@@ -23,7 +23,7 @@ def quant_state(*shape: int, kind: str = "nf4") -> bytes:
     return json.dumps(state).encode()
 
 
-def nf4(name: str, *shape: int) -> tuple[list[Row], dict[tuple[None, str], bytes]]:
+def nf4(name: str, *shape: int) -> tuple[list[Row], dict[tuple[str | None, str], bytes]]:
     count = shape[0] * shape[1]
     state = quant_state(*shape)
     key = f"{name}.quant_state.bitsandbytes__nf4"
