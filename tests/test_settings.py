@@ -1,4 +1,4 @@
-"""Settings: option > MSCOPE_<OPTION> > mscope.toml > pyproject.toml > default, never a model's own."""
+"""Settings: option > MSCOPE_<OPTION> > mscope.toml > pyproject.toml > default; no model's own."""
 
 from __future__ import annotations
 
