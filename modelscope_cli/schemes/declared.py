@@ -10,7 +10,7 @@ from modelscope_cli.facts import Note
 
 _KEYS = ("quantization_config", "compression_config")
 _DEPTH = 4  # of sub-configs: thinker_config.text_config is the deepest seen
-_MAX_PLACES = 32  # declarations looked at; a model of parts has one or two
+MAX_PLACES = 32  # declarations looked at; a model of parts has one or two
 _MAX_QUOTED = 40  # characters of an untrusted value in a note
 # The same thing under the name that GPTQ and transformers use.
 _RENAMED = {"w_bit": "bits", "q_group_size": "group_size"}
@@ -55,7 +55,7 @@ def read(
     """
     merged: dict[str, Any] = {}
     first, notes = "", []
-    for found in chain(islice(_in_config(config or {}), _MAX_PLACES), _in_files(others)):
+    for found in chain(islice(_in_config(config or {}), MAX_PLACES), _in_files(others)):
         if found.raw is None:  # `"quantization_config": null` is common, and says nothing
             continue
         if not isinstance(found.raw, Mapping):
