@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -119,8 +119,26 @@ def _stored(fact: RowFact) -> PackedRow:
     )
     scheme, logical = fact.scheme or "", fact.logical
     if isinstance(logical, Logical):
-        return PackedRow(fact.row, scheme, logical.shape, logical.group, parts)
+        steps = _read_back(scheme, logical, parts)
+        return PackedRow(fact.row, scheme, logical.shape, logical.group, parts, steps)
     return PackedRow(fact.row, scheme, logical or Unknown("not recognised"), None, parts)
+
+
+def _read_back(scheme: str, logical: Logical, parts: Sequence[Part]) -> tuple[str, ...]:
+    """Stored -> logical, a line each."""
+    packed, *others = parts
+    weights = prod(logical.shape)
+    total = sum(part.bytes for part in parts)
+    sharing = f", {logical.group:,} of them share a scale" if logical.group else ""
+    beside = " + ".join(f"{part.name} {part.bytes:,}" for part in others)
+    return (
+        f"{packed.name}: {packed.dtype} {list(packed.shape)} -> {packed.bytes:,} bytes as stored",
+        f"read as {scheme}: {' x '.join(f'{n:,}' for n in logical.shape)} = {weights:,} weights"
+        f" of {logical.bits:g} bits{sharing}",
+        *([f"beside it: {beside} = {total - packed.bytes:,} bytes"] if others else []),
+        f"total {total:,} bytes"
+        + (f", {total * 8 / weights:.4f} bits a weight" if weights else ""),
+    )
 
 
 def what_if(
@@ -175,12 +193,13 @@ _STAYS: Mapping[str, str] = {
 }
 
 
-def backwards(
-    stored: Shape, dtype: str | None, rows: Sequence[RowFact] | None
-) -> Iterator[Reading]:
-    """What a stored shape can hold under each scheme, and which weights of a model that fits."""
-    for held in _all_held(stored, dtype):
-        yield Reading(held, _fitting(held, rows or ()))
+def backwards(stored: Shape, dtype: str | None, rows: Sequence[RowFact] | None) -> list[Reading]:
+    """What a stored shape can hold under each scheme, and which weights of a model that fits.
+
+    Readings that fit some come first.
+    """
+    readings = [Reading(held, _fitting(held, rows or ())) for held in _all_held(stored, dtype)]
+    return sorted(readings, key=lambda reading: not reading.fits)
 
 
 def _all_held(stored: Shape, dtype: str | None) -> Iterable[Held]:

@@ -16,7 +16,7 @@ from modelscope_cli.errors import NotFound, UsageError, did_you_mean
 from modelscope_cli.facts import ModelFacts, Note, Shape, TensorTable, Unknown
 from modelscope_cli.options import Model, Opening, Output
 from modelscope_cli.options import command as command_
-from modelscope_cli.report import Cell, Report
+from modelscope_cli.report import Report
 from modelscope_cli.reports import pack as reports
 from modelscope_cli.schemes.base import Options
 
@@ -104,26 +104,19 @@ def _of_shape(shape: Shape, scheme: str | None, options: Options, verify: bool) 
         return reports.of_shape(packed)
     from modelscope_cli.live import pack_check
 
-    rows: list[list[Cell]] = [
-        [name, ours and _part_text(ours), theirs and _part_text(theirs), verdict]
-        for name, ours, theirs, verdict in pack_check.verify(packed, options)
-    ]
-    return reports.of_shape(packed, rows)
-
-
-def _part_text(part: tuple[object, ...]) -> str:
-    _, shape, dtype, size = part
-    return f"{dtype} {list(shape)}, {size:,} bytes"  # type: ignore[call-overload]
+    compared = pack_check.verify(packed.scheme, shape, options)
+    return reports.of_shape(
+        packed, [(each.name, each.ours, each.theirs, each.verdict) for each in compared]
+    )
 
 
 def _backwards(stored: Shape, options: Options, model: str | None, how: load.How) -> Report:
     if model is None:
-        return reports.of_stored(
-            stored, options.storage, list(packing.backwards(stored, options.storage, None)), None
-        )
+        readings = packing.backwards(stored, options.storage, None)
+        return reports.of_stored(stored, options.storage, readings, None)
     facts = load.open_model(model, how)
     rows = params_analysis.examine(facts, _table(facts), params_analysis.Choice()).rows
-    readings = list(packing.backwards(stored, options.storage, rows))
+    readings = packing.backwards(stored, options.storage, rows)
     return reports.of_stored(stored, options.storage, readings, facts)
 
 

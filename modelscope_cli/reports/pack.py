@@ -13,7 +13,7 @@ from modelscope_cli.report import Cell, Column, Fields, Lines, Report, Section, 
 from modelscope_cli.reports.objects import with_unknowns
 from modelscope_cli.schemes.base import Packing, Part
 from modelscope_cli.titles import title
-from modelscope_cli.units import short_count
+from modelscope_cli.units import counted, short_count
 
 PART_KEYS = ("name", "shape", "dtype", "bytes")
 TENSOR_KEYS = (
@@ -30,8 +30,11 @@ _PART_COLUMNS = (
 )
 
 
-def of_shape(packing: Packing, check: Sequence[Sequence[Cell]] | None = None) -> Report:
-    """One weight: the steps, the tensors, what they add up to. `check` are rows of `--verify`."""
+Checked = tuple[str, Part | None, Part | None, str]  # name, ours, the library's, verdict
+
+
+def of_shape(packing: Packing, check: Sequence[Checked] | None = None) -> Report:
+    """One weight: the steps, the tensors, what they add up to. `check` is what --verify found."""
     sections: list[Section] = [
         Lines(packing.steps),
         Table(_PART_COLUMNS, _part_rows(packing.parts), total=_part_total(packing.parts)),
@@ -39,7 +42,8 @@ def of_shape(packing: Packing, check: Sequence[Sequence[Cell]] | None = None) ->
     ]
     differs = check is not None and any(row[-1] != "equal" for row in check)
     if check is not None:
-        sections.append(Table(_CHECK_COLUMNS, check, title="against bitsandbytes, quantizing now"))
+        rows = [[name, _part_text(a), _part_text(b), verdict] for name, a, b, verdict in check]
+        sections.append(Table(_CHECK_COLUMNS, rows, title="against bitsandbytes, quantizing now"))
     shape = "x".join(map(str, packing.logical_shape))
     return Report(
         "pack",
@@ -61,11 +65,25 @@ _CHECK_COLUMNS = (
 )
 
 
-def _check_object(check: Sequence[Sequence[Cell]] | None) -> dict[str, Any]:
+def _part_text(part: Part | None) -> str:
+    if part is None:
+        return "none"
+    return f"{part.dtype} [{', '.join(map(str, part.shape))}], {part.bytes:,} bytes"
+
+
+def _check_object(check: Sequence[Checked] | None) -> dict[str, Any]:
     if check is None:
         return {}
-    keys = [column.key for column in _CHECK_COLUMNS]
-    return {"verified": [dict(zip(keys, row, strict=True)) for row in check]}
+    rows = [
+        {
+            "name": name,
+            "ours": ours and ours._asdict(),
+            "theirs": theirs and theirs._asdict(),
+            "verdict": verdict,
+        }
+        for name, ours, theirs, verdict in check
+    ]
+    return {"verified": rows}
 
 
 def _part_rows(parts: Sequence[Part]) -> list[list[Cell]]:
@@ -299,7 +317,7 @@ def of_stored(
         Column("weights", "weights", "count"),
         Column("shape", "shape", "shape", rank=1),
         Column("note", "if"),
-        *([Column("fits", "tensors here")] if facts is not None else []),
+        *([Column("fits", "fits")] if facts is not None else []),
     )
     rows: list[list[Cell]] = [
         [
@@ -317,7 +335,7 @@ def of_stored(
         "pack",
         facts.ref if facts is not None else None,
         f"what a stored [{', '.join(map(str, stored))}]{of} can hold",
-        lambda folded: [Table(columns, rows)] if rows else [Lines([f"no scheme stores {shown}"])],
+        lambda folded: _stored_sections(columns, rows, readings, shown),
         lambda: {
             "stored": {"shape": stored, "dtype": dtype},
             "readings": [_reading_object(reading) for reading in readings],
@@ -328,6 +346,26 @@ def of_stored(
     )
 
 
+def _stored_sections(
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[Cell]],
+    readings: Sequence[Reading],
+    shown: str,
+) -> list[Section]:
+    if not rows:
+        return [Lines([f"no scheme stores a weight as {shown}"])]
+    found: dict[tuple[int, str], list[str]] = {}
+    for reading in readings:
+        if reading.fits:
+            key = reading.held.weights, _fits_text(reading)
+            found.setdefault(key, []).append(reading.held.scheme)
+    lines = [
+        f"{weights:,} weights = {fits} ({', '.join(dict.fromkeys(schemes))})"
+        for (weights, fits), schemes in found.items()
+    ]
+    return [*([Lines(lines)] if lines else []), Table(columns, rows)]
+
+
 def _fits_text(reading: Reading) -> str:
     """`768 tensors here: …w1.weight, …w2.weight of 8 experts x 32 layers`."""
     if not reading.fits:
@@ -335,12 +373,13 @@ def _fits_text(reading: Reading) -> str:
     count = sum(len(fact.row.indices) for fact in reading.fits)
     by_repeat: dict[str, list[str]] = {}
     for fact in reading.fits:
-        by_repeat.setdefault(repeats(fact), []).append(fact.row.name.rpartition("}.")[2])
+        last = fact.row.name.rpartition("}.")[2]
+        by_repeat.setdefault(repeats(fact), []).append(last.removesuffix(".weight"))
     words = [
         f"{', '.join(names)}{f' of {repeat}' if repeat else ''}"
         for repeat, names in by_repeat.items()
     ]
-    return f"{count:,}: {'; '.join(words)}"
+    return f"{counted(count, 'tensor')} here: {'; '.join(words)}"
 
 
 def _reading_object(reading: Reading) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from modelscope_cli.analysis import packing, params
+from modelscope_cli.analysis.roles import RowFact
 from modelscope_cli.errors import UsageError
 from modelscope_cli.facts import TensorTable
 from modelscope_cli.schemes.base import Options
 from modelscope_cli.sources import builtin
 
 
-def rows(name: str) -> tuple[TensorTable, list[params.RowFact]]:
+def rows(name: str) -> tuple[TensorTable, list[RowFact]]:
     facts = builtin.load(name)
     assert isinstance(facts.tensors, TensorTable)
     return facts.tensors, params.examine(facts, facts.tensors, params.Choice()).folded()

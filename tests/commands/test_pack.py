@@ -1,0 +1,178 @@
+"""`mscope pack`: the arithmetic of one weight, a model's packing, and shapes read backwards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from tests.builders import checkpoints
+from tests.running import ROOT, Golden, Run
+
+SCHEMA = json.loads((ROOT / "modelscope_cli" / "schemas" / "pack.json").read_text("utf-8"))
+
+
+def document(run: Run, *argv: str) -> dict[str, Any]:
+    done = run("pack", *argv, "-f", "json")
+    assert done.code == 0, done.err
+    made: dict[str, Any] = json.loads(done.out)
+    Draft202012Validator(SCHEMA).validate(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def nf4_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("nf4")
+    model = checkpoints.llama(checkpoints.LLAMA_TINY, checkpoints.nf4, checkpoints.BNB_4BIT)
+    checkpoints.write(folder, model)
+    return folder
+
+
+def test_the_shape_everyone_asks_about(run: Run, golden: Golden) -> None:
+    done = run("pack", "--shape", "4096x14336")
+    assert done.code == 0
+    assert "58,720,256 / 2 = 29,360,128" in done.out
+    assert "[29360128, 1]" in done.out
+    golden("pack/shape.txt", done.out)
+
+
+def test_one_weight_as_a_document(run: Run) -> None:
+    made = document(run, "--shape", "4096x14336", "--double-quant")
+    assert made["schema"] == "mscope/pack/1"
+    assert "model" not in made
+    assert made["logical"] == {"shape": [4096, 14336], "elements": 58_720_256}
+    assert made["packed"] == {"shape": [29_360_128, 1], "dtype": "U8", "bytes": 29_360_128}
+    assert made["total_bytes"] == sum(part["bytes"] for part in made["parts"]) == 30_293_060
+
+
+@pytest.mark.parametrize("text", ["4096x14336", "4096,14336", "[4096, 14336]", "4096*14336"])
+def test_shapes_as_people_write_them(run: Run, text: str) -> None:
+    assert document(run, "--shape", text)["logical"]["shape"] == [4096, 14336]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--shape", "axb"],
+        ["--shape", "4096x-1"],
+        ["--shape", "9999999999999999999x9999999999999999999"],
+        ["--shape", "8x8", "--stored", "8x8"],
+        ["--shape", "8x8", "--scheme", "nf44"],
+        ["--shape", "8x8", "--bits", "3"],
+        ["--shape", "8x8", "--scheme", "gptq", "--bits", "5"],
+        ["--shape", "8x8", "--scheme", "gptq", "--group", "0"],
+        ["--shape", "8x8", "--storage", "bf17"],
+        ["--verify"],
+        ["builtin:bert-base-uncased", "--tensor", "nope"],
+    ],
+)
+def test_what_cannot_be_packed_is_a_usage_error(run: Run, argv: list[str]) -> None:
+    done = run("pack", *argv)
+    assert (done.code, done.out) == (2, "")
+    assert len(done.err.splitlines()) <= 2
+
+
+def test_the_default_model_packed_as_nf4(run: Run, golden: Golden) -> None:
+    done = run("pack")
+    assert done.code == 0
+    assert "25.20 GiB" in done.out
+    assert "transformers 5 fuses them" in done.err
+    golden("pack/default.txt", done.out)
+
+
+def test_a_what_if_is_called_an_estimate(run: Run) -> None:
+    made = document(run, "builtin:llama3-8b", "--scheme", "q4_k")
+    assert made["totals"]["basis"] == "estimate"
+    assert {tensor["scheme"] for tensor in made["tensors"]} == {"q4_k"}
+    assert all(kept["reason"] for kept in made["unquantized"])
+
+
+def test_a_quantized_checkpoint_tensor_by_tensor(run: Run, nf4_folder: Path) -> None:
+    made = document(run, str(nf4_folder))
+    params = json.loads(run("params", str(nf4_folder), "-f", "json").out)
+    assert made["totals"]["basis"] == "exact"
+    assert made["totals"]["parameters"] == params["totals"]["parameters"]
+    assert made["totals"]["stored_bytes"] == params["totals"]["bytes"]
+    kept = sum(row["bytes"] for row in made["unquantized"])
+    packed = sum(tensor["total_bytes"] for tensor in made["tensors"])
+    assert packed + kept == made["totals"]["stored_bytes"]
+
+
+def test_one_tensor_step_by_step(run: Run, nf4_folder: Path) -> None:
+    made = document(run, str(nf4_folder), "--tensor", "model.layers.0.mlp.up_proj")
+    (tensor,) = made["tensors"]
+    assert tensor["name"] == "model.layers.0.mlp.up_proj.weight"
+    assert any("bits a weight" in step for step in tensor["steps"])
+    assert "read as nf4" in run("pack", str(nf4_folder), "--tensor", tensor["name"]).out
+
+
+def test_a_packed_model_is_not_packed_again(run: Run, nf4_folder: Path) -> None:
+    done = run("pack", str(nf4_folder), "--scheme", "gptq")
+    assert done.code == 2
+    assert "packed already" in done.err
+
+
+def test_a_state_that_lies_is_shown_unknown_and_the_rest_comes_out(
+    run: Run, nf4_folder: Path, tmp_path: Path
+) -> None:
+    path = nf4_folder / "model.safetensors"
+    raw = path.read_bytes()
+    start = raw.index(b'"shape": [') + len(b'"shape": [')
+    lying = tmp_path / "model.safetensors"
+    lying.write_bytes(raw[:start] + b"9" + raw[start + 1 :])
+    (tmp_path / "config.json").write_bytes((nf4_folder / "config.json").read_bytes())
+    made = document(run, str(tmp_path))
+    hidden = [tensor for tensor in made["tensors"] if tensor["logical"] is None]
+    assert len(hidden) == 1
+    assert hidden[0]["unknown"]["logical"]
+    assert len(made["tensors"]) > 1
+    listing = json.loads(run("params", str(tmp_path), "-f", "json").out)
+    assert listing["totals"]["parameters"] is None
+    assert hidden[0]["name"] in listing["totals"]["unknown"]["parameters"]
+
+
+def test_backwards_over_a_model(run: Run) -> None:
+    made = document(run, "--stored", "29360128x1", "builtin:huozi3")
+    first = made["readings"][0]
+    assert (first["scheme"], first["weights"]) == ("nf4", 58_720_256)
+    assert sum(row["count"] for row in first["tensors"]) == 768
+    text = run("pack", "--stored", "29360128x1", "builtin:huozi3").out
+    assert "58,720,256 weights = 768 tensors here: w1, w2, w3 of 8 experts x 32 layers" in text
+
+
+def test_backwards_without_a_model_looks_at_none(run: Run) -> None:
+    made = document(run, "--stored", "29360128x1")
+    assert "model" not in made
+    assert any(reading["weights"] == 58_720_256 for reading in made["readings"])
+
+
+def test_a_shape_nobody_stores(run: Run) -> None:
+    done = run("pack", "--stored", "8x8", "--storage", "c64")
+    assert done.code == 0
+    assert "no scheme stores" in done.out
+
+
+@pytest.mark.parametrize("format_", ["table", "json", "jsonl", "csv", "tsv", "md"])
+@pytest.mark.parametrize(
+    "argv", [["--shape", "64x64"], ["builtin:bert-base-uncased"], ["--stored", "64x1"]]
+)
+def test_every_format(run: Run, argv: list[str], format_: str) -> None:
+    done = run("pack", *argv, "-f", format_)
+    assert done.code == 0
+    assert done.out
+
+
+def test_verify_asks_the_library(run: Run) -> None:
+    pytest.importorskip("bitsandbytes", reason="needs the extra bnb")
+    made = document(run, "--shape", "33x65", "--double-quant", "--verify")
+    assert {row["verdict"] for row in made["verified"]} == {"equal"}
+    assert len(made["verified"]) == len(made["parts"]) + 1  # a saved file adds its quant_state
+
+
+def test_verify_of_a_scheme_the_library_has_not(run: Run) -> None:
+    pytest.importorskip("bitsandbytes", reason="needs the extra bnb")
+    done = run("pack", "--shape", "64x64", "--scheme", "q8_0", "--verify")
+    assert done.code == 2
