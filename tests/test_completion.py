@@ -68,7 +68,7 @@ def test_quoted_words_come_back(words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "candidates"),
     [
-        ("pa", ["params"]),
+        ("pa", ["params", "pack"]),
         ("params --outp", ["--output"]),
         ("params -f json", ["json", "jsonl"]),
         ("--show-completion z", ["zsh"]),

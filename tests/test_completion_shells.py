@@ -60,7 +60,7 @@ def shell(request: pytest.FixtureRequest, folder: Path) -> Iterator[InteractiveS
 @pytest.mark.parametrize(
     ("typed", "line"),
     [
-        ("mscope pa", "mscope params "),
+        ("mscope par", "mscope params "),
         ("mscope params --form", "mscope params --format "),
         ("mscope params --format=cs", "mscope params --format=csv "),
         ("mscope params -f cs", "mscope params -f csv "),

@@ -214,4 +214,4 @@ def test_a_mutated_index_is_read_as_json_or_refused(edits: list[tuple[int, int, 
     except FormatError:
         return
     assert parsed.weight_map == json.loads(data)["weight_map"]
-    assert all(".." not in file for file in parsed.files)
+    assert all(".." not in file.split("/") for file in parsed.files)
