@@ -66,7 +66,13 @@ def read_file(source: Source, name: str, *, want_tensors: bool = True) -> ModelF
             source.ref, Unknown("not read"), config=config_beside, config_file=config_file
         )
     facts = _read_sets(source, [(place, weights)], None)
-    return facts._replace(config=config_beside, config_file=config_file)
+    quantization, remarks = quantized.declared(source, names, config_beside)
+    return facts._replace(
+        config=config_beside,
+        config_file=config_file,
+        notes=(*remarks, *facts.notes),
+        quantization=quantization,
+    )
 
 
 def read_folder(
@@ -183,6 +189,10 @@ def _choose(
         take, rest = weight_sets.choose(weight_sets.find(place.files), pattern, place.folder)
         chosen += [(place, each) for each in take]
         aside += [place.path(each.name) for each in rest]
+    if pattern is None and any(place.component for place, _ in chosen):
+        # Stable Diffusion repos also hold the whole pipeline in one file, by any name.
+        aside += [e.name for place, e in chosen if not place.component and e.rank is None]
+        chosen = [(place, e) for place, e in chosen if place.component or e.rank is not None]
     if pattern is not None and not chosen:
         there = [
             place.path(each.name) for place in places for each in weight_sets.find(place.files)
@@ -254,7 +264,7 @@ def _read_set(
         with source.open(place.path(weights.index_file)) as file:
             index = shard_index.parse(file)
         files = sorted(set(index.weight_map.values()))
-        if missing := [name for name in files if name not in place.files]:
+        if missing := [name for name in files if not _is_there(source, place, name)]:
             raise MissingShard(
                 place.path(weights.index_file),
                 f"{len(missing)} of {len(files)} shards are not there, the first is {missing[0]}",
@@ -273,6 +283,16 @@ def _read_set(
     for each in contents:
         table.extend(each.tensors)
     return table, contents, notes
+
+
+def _is_there(source: Source, place: _Place, name: str) -> bool:
+    folder, _, file = place.path(name).rpartition("/")
+    if folder == place.folder:
+        return file in place.files
+    try:
+        return file in source.files(folder)
+    except NotFound:
+        return False
 
 
 def _require_distinct(name: str, contents: Sequence[FileContents]) -> None:

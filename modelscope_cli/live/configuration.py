@@ -16,9 +16,8 @@ def resolved(config: Mapping[str, Any]) -> dict[str, Any] | Unknown:
     class refuses. Remote code (`auto_map`) is never run. Raises MissingExtra.
     """
     try:
-        from transformers import CONFIG_MAPPING
+        from transformers import CONFIG_MAPPING, logging
         from transformers import __version__ as version
-        from transformers import logging
     except ImportError as error:
         raise MissingExtra(
             "--resolved asks transformers, which is not installed", "live"
@@ -31,7 +30,7 @@ def resolved(config: Mapping[str, Any]) -> dict[str, Any] | Unknown:
         filled = CONFIG_MAPPING[model_type].from_dict(dict(config)).to_dict()
     except Exception as error:  # its classes raise what they like on values they refuse
         return Unknown(f"transformers {version} refuses it: {type(error).__name__}: {error}")
-    return _string_keys({**config, **filled})
+    return {str(key): _string_keys(value) for key, value in {**config, **filled}.items()}
 
 
 def _string_keys(value: Any) -> Any:
