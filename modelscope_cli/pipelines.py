@@ -56,7 +56,7 @@ def _sentence_transformers(source: Source) -> tuple[Component, ...]:
         raise config.NotAnObject("modules.json", "does not hold a list of modules")
     _bounded("modules.json", len(modules))
     folders = set(source.folders())
-    found = []
+    found: dict[str, Component] = {}
     for module in modules:
         path = module.get("path") if isinstance(module, dict) else None
         if not isinstance(path, str) or not path:
@@ -65,8 +65,8 @@ def _sentence_transformers(source: Source) -> tuple[Component, ...]:
         if path in folders:
             kind = module.get("type")
             kind = kind.rpartition(".")[2] if isinstance(kind, str) else None
-            found.append(Component(path, kind, _config_of(source, path)))
-    return tuple(found)
+            found.setdefault(path, Component(path, kind, _config_of(source, path)))
+    return tuple(found.values())
 
 
 def _refuse_escape(path: str) -> None:

@@ -110,9 +110,9 @@ def check_shards(weights: WeightSet) -> tuple[Note, ...]:
             count = int(match["count"])
             which = f"{there} of {count} shards are" if there > 1 else f"one of {count} shards is"
             return (Note(f"only {which} listed: {', '.join(weights.files[:8])}"),)
-        present = set(weights.files)
+        present, digits = set(weights.files), len(match["number"])
         shards = (
-            f"{match['stem']}-{number:05d}-of-{match['count']}{match['ending']}"
+            f"{match['stem']}-{number:0{digits}d}-of-{match['count']}{match['ending']}"
             for number in range(1, len(present) + 2)
         )
         missing = next(shard for shard in shards if shard not in present)
