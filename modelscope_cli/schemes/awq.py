@@ -76,7 +76,7 @@ def _require(shape: Shape, bits: int, group: int, dtype: str) -> None:
 def _steps(shape: Shape, bits: int, group: int, parts: tuple[Part, ...]) -> tuple[str, ...]:
     outputs, inputs = shape
     qweight, qzeros, scales = parts
-    fill = f"{WORD // bits} in a word" if WORD % bits == 0 else "32 in 3 words"
+    fill = paper.fill(bits, WORD)
     if group == -1:
         grouping = f"one scale per output for all {inputs:,} inputs"
     else:
@@ -221,12 +221,13 @@ def holds(stored: Shape, dtype: str | None) -> Iterator[Held]:
     rows, columns = stored
     if dtype == "I16":
         shape = (rows * 4, columns)
-        yield Held("awq-gemv-fast", rows * 4 * columns, shape, "at 4 bits, with F16 scales")
+        note = "I16, at 4 bits, gemv_fast layout: four outputs in a row, F16 scales"
+        yield Held("awq-gemv-fast", rows * 4 * columns, shape, note)
         return
     for bits in BITS:
         outputs, rest = divmod(columns * WORD, bits)
         if not rest and outputs % OUTPUTS == 0:
-            note = f"at {bits} bits, gemm layout: a row of words for each input"
+            note = f"I32, at {bits} bits, gemm layout: a row of words for each input"
             yield Held("awq", rows * outputs, (outputs, rows), note)
-    note = "at 4 bits, gemv layout: a row of words for each output"
+    note = "I32, at 4 bits, gemv layout: a row of words for each output"
     yield Held("awq-gemv", rows * columns * 8, (rows, columns * 8), note)

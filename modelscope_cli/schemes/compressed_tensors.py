@@ -87,7 +87,7 @@ def _pack_words(scheme: str, shape: Shape, options: Options) -> _Made:
     logical = part("weight_shape", "I64", len(shape))
     parts = [packed, scale, logical]
     steps = [
-        f"{bits} bits each along a row: {paper.words(row, bits, 32)} words",
+        f"{bits} bits each, {paper.fill(bits, 32)}, along a row: {paper.words(row, bits, 32)}",
         paper.saved(packed),
         group.step,
         paper.saved(scale),
@@ -100,7 +100,7 @@ def _pack_words(scheme: str, shape: Shape, options: Options) -> _Made:
         steps.append(paper.saved(zeros))
     if options.act_order:
         parts.append(part("weight_g_idx", "I32", row))
-        steps.append(f"the group of each column (releases until 0.12): {paper.saved(parts[-1])}")
+        steps.append(f"the group of each column, kept by older releases: {paper.saved(parts[-1])}")
     return tuple(parts), tuple(steps)
 
 
@@ -236,12 +236,12 @@ def holds(stored: Shape, dtype: str | None) -> Iterator[Held]:
     *lead, columns = stored
     for bits in (2, 3, 4, 5, 6, 7, 8) if dtype == "I32" else (4, 8) if dtype is None else ():
         row = columns * 32 // bits
-        note = f"at {bits} bits, rows of words; the last may hold fewer: see weight_shape"
+        note = f"I32, at {bits} bits: rows of words, the last perhaps not full, see weight_shape"
         yield Held("pack-quantized", prod(lead) * row, (*lead, row), note)
     for scheme, group in _FP4_GROUPS.items():
         if dtype in (None, "U8") and len(stored) == 2 and columns * 2 % group == 0:
-            note = f"rows of bytes, a weight_scale for each {group} weights beside them"
+            note = f"U8, rows of bytes, with a weight_scale for {group} weights each"
             yield Held(scheme, prod(stored) * 2, (*lead, columns * 2), note)
     names = {"I8": "int-quantized", "F8_E4M3": "float-quantized"}
     if dtype in names:
-        yield Held(names[dtype], prod(stored), stored, "a byte each, weight_scale beside it")
+        yield Held(names[dtype], prod(stored), stored, f"{dtype}, weight_scale beside it")

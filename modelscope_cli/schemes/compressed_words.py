@@ -73,7 +73,7 @@ def _derived(packed: Member, scale: Member, declared: Mapping[str, Any]) -> Shap
 
 
 def _words(count: int, bits: int) -> tuple[int, ...]:
-    """Words of so many values: run together (0.20), or each in one word (0.12 and before)."""
+    """Words of so many values: run together (0.20), or each in one word (0.12)."""
     return (ceil_div(count * bits, 32), ceil_div(count, 32 // bits)) if bits in _BITS else ()
 
 

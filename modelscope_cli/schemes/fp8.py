@@ -111,5 +111,5 @@ def see_through(members: Mapping[str, Member], declared: Mapping[str, Any]) -> L
 def holds(stored: Shape, dtype: str | None) -> Iterator[Held]:
     """As many weights as bytes."""
     if len(stored) > 1 and dtype in (None, *scaled.FP8):
-        note = "a byte each; weight_scale or weight_scale_inv beside it"
+        note = f"{dtype or 'F8_E4M3'}, weight_scale or weight_scale_inv beside it"
         yield Held("fp8", prod(stored), stored, note)

@@ -108,7 +108,7 @@ def _steps(shape: Shape, plan: _Plan, parts: tuple[Part, ...]) -> tuple[str, ...
     outputs, inputs = shape
     qweight, qzeros, scales, g_idx = parts
     bits, word = plan.bits, plan.word
-    fill = f"{word // bits} in a word" if word % bits == 0 else "32 in 3 words"
+    fill = paper.fill(bits, word)
     if plan.group == -1:
         grouping = f"one scale per output for all {inputs:,} inputs"
     else:
@@ -229,7 +229,8 @@ def _only(possible: list[int], wanted: list[int], what: str) -> int:
 
 def holds(stored: Shape, dtype: str | None) -> Iterator[Held]:
     """A matrix of words as columns of inputs, each word full."""
-    word = WORDS.get(dtype or "I32")
+    name = dtype or "I32"
+    word = WORDS.get(name)
     if len(stored) != 2 or word is None:
         return
     rows, outputs = stored
@@ -237,5 +238,5 @@ def holds(stored: Shape, dtype: str | None) -> Iterator[Held]:
         if bits == 3 and (word != 32 or rows % 3 or outputs % _BLOCK):
             continue
         inputs = rows * word // bits
-        note = f"at {bits} bits, words of inputs down each column, qzeros and scales beside them"
+        note = f"{name}, at {bits} bits: words of inputs down each column, scales beside them"
         yield Held("gptq", inputs * outputs, (outputs, inputs), note)

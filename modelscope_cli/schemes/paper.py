@@ -15,15 +15,22 @@ def weights_step(shape: Shape) -> str:
 
 
 def saved(part: Part) -> str:
-    """`qweight: int32 [1792, 4096] -> 29,360,128 bytes`."""
+    """`qweight int32 [1792, 4096] -> 29,360,128 bytes`."""
     dtype = DTYPES[part.dtype].torch or part.dtype
-    return f"{part.name}: {dtype} {list(part.shape)} -> {part.bytes:,} bytes"
+    return f"{part.name} {dtype} {list(part.shape)} -> {part.bytes:,} bytes"
 
 
 def division(count: int, size: int) -> str:
     """`14,336 / 128 = 112`, or `100 / 32 -> 4`, which is rounded up."""
     equals = "->" if count % size else "="
     return f"{count:,} / {size:,} {equals} {ceil_div(count, size):,}"
+
+
+def fill(bits: int, word: int) -> str:
+    """How values lie in words: `8 in a word of 32`, `32 in 3 words of 32`."""
+    if word % bits == 0:
+        return f"{word // bits} in a word of {word}"
+    return f"{word} in {bits} words of {word}"
 
 
 def words(count: int, bits: int, word: int) -> str:
