@@ -17,6 +17,7 @@ from modelscope_cli.dtypes import DTYPES, DType
 from modelscope_cli.errors import UsageError
 from modelscope_cli.facts import Shape, Unknown
 from modelscope_cli.schemes.base import Held, Logical, Member, Options, Packing, part
+from modelscope_cli.schemes.paper import weights_step
 
 TYPES = {name.lower(): dtype for name, dtype in DTYPES.items() if dtype.kind == "packed"}
 OPTIONS: Mapping[str, tuple[str, ...]] = dict.fromkeys(TYPES, ())
@@ -73,11 +74,11 @@ def pack(scheme: str, shape: Shape, options: Options) -> Packing:
 
 
 def _steps(block: DType, shape: Shape, total: int) -> tuple[str, ...]:
-    weights, blocks = prod(shape), shape[-1] // block.block_elements
+    blocks = shape[-1] // block.block_elements
     fields = " + ".join(f"{name} {size}" for name, size in FIELDS[block.name])
     row_bytes = blocks * block.block_bytes
     return (
-        f"{' x '.join(f'{size:,}' for size in shape)} = {weights:,} weights",
+        weights_step(shape),
         f"{block.block_elements} weights of a row are a block: "
         f"{shape[-1]:,} / {block.block_elements} = {blocks:,} blocks a row",
         f"a block of {block.name}: {fields} = {block.block_bytes} bytes, scales included",

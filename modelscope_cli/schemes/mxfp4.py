@@ -15,6 +15,7 @@ from typing import Any
 from modelscope_cli.errors import UsageError
 from modelscope_cli.facts import Shape, Unknown
 from modelscope_cli.schemes.base import Held, Logical, Member, Options, Packing, part, total_step
+from modelscope_cli.schemes.paper import saved, weights_step
 
 GROUP = 32  # weights that share a scale, fixed by the OCP specification
 BLOCK_BYTES = 16  # of those 32 weights
@@ -40,15 +41,15 @@ def pack(scheme: str, shape: Shape, options: Options) -> Packing:
         part("weight_blocks", "U8", *groups, BLOCK_BYTES),
         part("weight_scales", "U8", *groups),
     )
-    weights = prod(shape)
     blocks, scales = parts
     steps = (
-        f"{' x '.join(f'{size:,}' for size in shape)} = {weights:,} weights",
+        weights_step(shape),
         f"{GROUP} of a row share a scale: {shape[-1]:,} / {GROUP} = {groups[-1]:,} groups a row",
         f"4 bits each, two in a byte: {GROUP} weights are {BLOCK_BYTES} bytes",
-        f"blocks: uint8 {list(blocks.shape)} -> {blocks.bytes:,} bytes",
-        f"scales, an exponent of 2 a group: uint8 {list(scales.shape)} -> {scales.bytes:,} bytes",
-        total_step(parts, weights),
+        saved(blocks),
+        "scales are exponents of 2, a byte for each group",
+        saved(scales),
+        total_step(parts, prod(shape)),
     )
     return Packing(scheme, shape, parts, steps)
 

@@ -24,6 +24,8 @@ from modelscope_cli.schemes.base import (
     part,
     total_step,
 )
+from modelscope_cli.schemes.evidence import numbers, weights_of_groups
+from modelscope_cli.schemes.paper import saved, weights_step
 
 GROUP = 16
 BITS = 4
@@ -62,16 +64,16 @@ def _require_rows(shape: Shape, group: int) -> None:
 
 
 def _steps(shape: Shape, group: int, parts: tuple[Part, ...]) -> tuple[str, ...]:
-    weights, row = prod(shape), shape[-1]
+    row = shape[-1]
     packed, scale, *_ = parts
     return (
-        f"{' x '.join(f'{size:,}' for size in shape)} = {weights:,} weights",
+        weights_step(shape),
         f"4 bits each, two in a byte along a row: {row:,} / 2 = {row // 2:,} bytes a row",
-        f"weight: uint8 {list(packed.shape)} -> {packed.bytes:,} bytes",
-        f"a float8_e4m3 scale per {group:,} of a row: {row:,} / {group:,} = {row // group:,} a row",
-        f"weight_scale: float8_e4m3 {list(scale.shape)} -> {scale.bytes:,} bytes",
+        saved(packed),
+        f"an FP8 scale per {group:,} of a row: {row:,} / {group:,} = {row // group:,} a row",
+        saved(scale),
         "weight_scale_2 for the whole weight, input_scale for its input: 2 x float32 -> 8 bytes",
-        total_step(parts, weights),
+        total_step(parts, prod(shape)),
     )
 
 
@@ -147,13 +149,11 @@ def _group(row: int, scales: int) -> int | None:
 
 def _declared_group(declared: Mapping[str, Any]) -> int | None:
     """`group_size` of hf_quant_config.json, or of the first group in config.json."""
-    group = declared.get("group_size")
-    if group is None:
-        groups = declared.get("config_groups")
-        first = next(iter(groups.values()), None) if isinstance(groups, Mapping) else None
-        weights = first.get("weights") if isinstance(first, Mapping) else None
-        group = weights.get("group_size") if isinstance(weights, Mapping) else None
-    return group if isinstance(group, int) and not isinstance(group, bool) and group > 0 else None
+    sizes = numbers(declared, "group_size")
+    sizes += [
+        size for group in weights_of_groups(declared) for size in numbers(group, "group_size")
+    ]
+    return sizes[0] if sizes else None
 
 
 def holds(stored: Shape, dtype: str | None) -> Iterator[Held]:

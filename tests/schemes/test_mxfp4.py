@@ -117,8 +117,9 @@ def test_gpt_oss_steps() -> None:
         "32 x 5,760 x 2,880 = 530,841,600 weights",
         "32 of a row share a scale: 2,880 / 32 = 90 groups a row",
         "4 bits each, two in a byte: 32 weights are 16 bytes",
-        "blocks: uint8 [32, 5760, 90, 16] -> 265,420,800 bytes",
-        "scales, an exponent of 2 a group: uint8 [32, 5760, 90] -> 16,588,800 bytes",
+        "weight_blocks uint8 [32, 5760, 90, 16] -> 265,420,800 bytes",
+        "scales are exponents of 2, a byte for each group",
+        "weight_scales uint8 [32, 5760, 90] -> 16,588,800 bytes",
         "total 282,009,600 bytes, 4.2500 bits a weight, overhead 5.9 %",
     )
 

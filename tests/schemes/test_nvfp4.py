@@ -175,9 +175,9 @@ def test_steps() -> None:
     assert packing.steps == (
         "4,096 x 14,336 = 58,720,256 weights",
         "4 bits each, two in a byte along a row: 14,336 / 2 = 7,168 bytes a row",
-        "weight: uint8 [4096, 7168] -> 29,360,128 bytes",
-        "a float8_e4m3 scale per 16 of a row: 14,336 / 16 = 896 a row",
-        "weight_scale: float8_e4m3 [4096, 896] -> 3,670,016 bytes",
+        "weight uint8 [4096, 7168] -> 29,360,128 bytes",
+        "an FP8 scale per 16 of a row: 14,336 / 16 = 896 a row",
+        "weight_scale float8_e4m3fn [4096, 896] -> 3,670,016 bytes",
         "weight_scale_2 for the whole weight, input_scale for its input: 2 x float32 -> 8 bytes",
         "total 33,030,152 bytes, 4.5000 bits a weight, overhead 11.1 %",
     )
