@@ -92,7 +92,7 @@ class Params:
             column = _SUMS[self.choice.sort](self.table)
             keys: Sequence[Any] = [column[index] for index in indices]
         else:
-            keys = order.natural_keys([self.table.names[index] for index in indices])
+            keys = self._order(indices)
         places = sorted(range(len(keys)), key=keys.__getitem__, reverse=self.choice.descending)
         chosen = (indices[place] for place in places[: self.choice.top])
         return [Row(self.table[index], *of_tensor[index][1:4]) for index in chosen]
@@ -102,9 +102,18 @@ class Params:
         if self.choice.sort in _SUMS:
             keys: Sequence[Any] = [getattr(row, self.choice.sort) for row in self.rows]
         else:
-            keys = order.natural_keys([self.table.names[row.row.indices[0]] for row in self.rows])
+            keys = self._order([row.row.indices[0] for row in self.rows])
         places = sorted(range(len(keys)), key=keys.__getitem__, reverse=self.choice.descending)
         return [self.rows[place] for place in places[: self.choice.top]]
+
+    def _order(self, indices: Sequence[int]) -> Sequence[Any]:
+        """Keys of the natural order; one component of a pipeline after the other."""
+        keys = order.natural_keys([self.table.names[index] for index in indices])
+        components = self.table.components
+        if self.choice.sort == "name" or not any(components):
+            return keys
+        places = {component: place for place, component in enumerate(dict.fromkeys(components))}
+        return [(places[components[i]], key) for i, key in zip(indices, keys, strict=True)]
 
 
 def gguf_experts(facts: ModelFacts) -> Mapping[str, Any] | None:
@@ -181,7 +190,10 @@ def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
 
 
 def grouped(params: Params, by: str, depth: int) -> list[Group]:
-    """The listing summed up by module (to `depth` name parts), dtype, kind or file."""
+    """The listing summed up by module (to `depth` name parts), dtype, kind or file.
+
+    Sorted and cut as asked for, else in natural order (dtypes and kinds as they appear).
+    """
     table = params.table
     keys = _GROUP_KEYS[by](table, depth)
     groups: dict[str, Group] = {}
@@ -196,7 +208,17 @@ def grouped(params: Params, by: str, depth: int) -> list[Group]:
             before.elements + table.elements[index],
             before.bytes + table.bytes[index],
         )
-    return list(groups.values())
+    return _arranged(list(groups.values()), by, params.choice)
+
+
+def _arranged(groups: Sequence[Group], by: str, choice: Choice) -> list[Group]:
+    keys: Sequence[Any] = range(len(groups))
+    if choice.sort in _SUMS:
+        keys = [getattr(group, choice.sort) for group in groups]
+    elif choice.sort == "name" or by in ("module", "file"):
+        keys = order.natural_keys([group.name for group in groups])
+    places = sorted(range(len(groups)), key=keys.__getitem__, reverse=choice.descending)
+    return [groups[place] for place in places[: choice.top]]
 
 
 def _weights(fact: RowFact) -> int | Unknown:
