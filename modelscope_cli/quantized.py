@@ -55,8 +55,8 @@ def _mentions_quantization(config: Mapping[str, Any]) -> bool:
     return any(key in level for level in levels for key in _QUANTIZATION_KEYS)
 
 
-def _json(source: Source, path: str) -> dict[str, Any]:
+def _json(source: Source, path: str) -> Any:
     from modelscope_cli.formats import config
 
     with source.open(path) as file:
-        return config.read_object(file)
+        return config.read_value(file)

@@ -176,3 +176,16 @@ def test_verify_of_a_scheme_the_library_has_not(run: Run) -> None:
     pytest.importorskip("bitsandbytes", reason="needs the extra bnb")
     done = run("pack", "--shape", "64x64", "--scheme", "q8_0", "--verify")
     assert done.code == 2
+
+
+@pytest.mark.parametrize("text", ["[]", '"gptq"', "null", "7"])
+def test_a_declaration_of_the_wrong_type_is_a_warning(
+    run: Run, nf4_folder: Path, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "model.safetensors").symlink_to(nf4_folder / "model.safetensors")
+    (tmp_path / "config.json").write_text(f'{{"quantization_config": {text}}}')
+    (tmp_path / "hf_quant_config.json").write_text(text)
+    done = run("params", str(tmp_path), "-f", "json")
+    assert done.code == 0, done.err
+    whole = json.loads(run("params", str(nf4_folder), "-f", "json").out)
+    assert json.loads(done.out)["totals"]["parameters"] == whole["totals"]["parameters"]
