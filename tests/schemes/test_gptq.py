@@ -20,7 +20,7 @@ from modelscope_cli.errors import UsageError
 from modelscope_cli.facts import Unknown
 from modelscope_cli.schemes import gptq
 from modelscope_cli.schemes.base import Logical, Member, Options
-from tests.builders import llama2_gptq, words
+from tests.builders import checkpoints, words
 from tests.schemes import ask_gptqmodel
 from tests.schemes.stored import TORCH, described, members
 
@@ -166,19 +166,20 @@ def test_nothing_else_is_held() -> None:
 def test_a_llama_2_7b_has_its_published_number_of_parameters() -> None:
     modules: dict[str, dict[str, Member]] = defaultdict(dict)
     counted = 0
-    for name, dtype, shape in llama2_gptq.tensors():
+    model = checkpoints.llama(checkpoints.LLAMA_2_7B, checkpoints.gptq, checkpoints.GPTQ_4BIT)
+    for name, dtype, shape in model.tensors:
         module, _, suffix = name.rpartition(".")
         if suffix == "weight":
             counted += prod(shape)
         else:
             modules[module][f".{suffix}"] = Member(dtype, shape)
     for tensors in modules.values():
-        seen = gptq.see_through(tensors, llama2_gptq.CONFIG)
+        seen = gptq.see_through(tensors, checkpoints.GPTQ_4BIT)
         assert isinstance(seen, Logical)
         assert (seen.scheme, seen.bits, seen.group) == ("gptq", 4, 128)
         counted += prod(seen.shape)
     assert len(modules) == 7 * 32
-    assert counted == llama2_gptq.PARAMETERS == 6_738_415_616
+    assert counted == 6_738_415_616
 
 
 GOOD = {
