@@ -44,6 +44,8 @@ def command(
     """Show the configuration of a model, nested sub-configurations included."""
     if get is not None and diff is not None:
         raise UsageError("--get and --diff exclude each other")
+    if get == "":
+        raise UsageError("--get is an empty string", "is a variable unset?")
     how = load.How(*opening)
     facts, notes = _open(model, how, resolved)
     if diff is not None:
