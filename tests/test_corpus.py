@@ -17,6 +17,7 @@ from modelscope_cli import load
 from modelscope_cli.errors import FormatError
 from modelscope_cli.render import RENDERERS
 from tests.corpus import make_folder
+from tests.documents import document
 from tests.running import Run
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -81,8 +82,8 @@ def test_a_good_file_is_shown(run: Run, path: Path, format_: str) -> None:
     assert all(line.startswith(("mscope: note: ", "mscope: warning: "))
                for line in done.err.splitlines())  # fmt: skip
     if format_ == "json":
-        document = json.loads(done.out)
-        assert len(document["tensors"]) == (document["totals"]["tensors"] or 0)
+        made = document(done.out)
+        assert len(made["tensors"]) == (made["totals"]["tensors"] or 0)
     elif format_ == "jsonl":
         assert all(json.loads(line)["name"] is not None for line in done.out.splitlines())
     elif format_ in ("csv", "tsv"):
