@@ -21,7 +21,7 @@ _MIN_NAME = 38  # columns are hidden rather than names broken into less than thi
 _LEAST_TEXT = 12
 _LEAST_NAME = 12  # narrower than this, the terminal is too small for any table
 _STYLES = {"name": "cyan", "times": "magenta", "shape": "green", "size": "dim"}
-_BREAKS = re.compile(r"[^.]*\.?")
+_BREAKS = re.compile(r"(?:\{[^{}]*\}|[^.])*\.?")  # after a dot, but for those of `{0..31}`
 
 
 def render(report: Report, *, units: str, folded: bool, width: int, color: bool) -> Iterator[str]:
