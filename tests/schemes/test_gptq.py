@@ -172,7 +172,7 @@ def test_a_llama_2_7b_has_its_published_number_of_parameters() -> None:
         if suffix == "weight":
             counted += prod(shape)
         else:
-            modules[module][f".{suffix}"] = Member(dtype, shape)
+            modules[module][f".{suffix}"] = Member(dtype, tuple(shape))
     for tensors in modules.values():
         seen = gptq.see_through(tensors, checkpoints.GPTQ_4BIT)
         assert isinstance(seen, Logical)
