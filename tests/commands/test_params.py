@@ -115,7 +115,7 @@ def test_by_module(params: Any) -> None:
         return [row["module"] for row in rows]
 
     assert groups("--depth", "1")[:4] == ["(top)", "embed", "head", "layers.0"]
-    assert groups("--depth", "1")[-1] == f"layers.11"
+    assert groups("--depth", "1")[-1] == "layers.11"
     assert groups()[3:6] == ["layers.0.attn", "layers.0.mlp", "layers.0.norm"]
     assert groups("--match", "layers.3.", "--depth", "9") == [
         "layers.3.attn.q",
