@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from modelscope_cli.dtypes import SAFETENSORS
 from modelscope_cli.facts import Shape, TensorTable
-from modelscope_cli.formats import safetensors as st
+from modelscope_cli.formats import safetensors_header as st
 from modelscope_cli.formats.base import ShapeOverflow
 
 MAX_DEPTH = 127  # serde_json refuses the 128th nested array or object

@@ -17,6 +17,7 @@ from modelscope_cli import errors
 from modelscope_cli.errors import FormatError
 from modelscope_cli.formats import base, safetensors_strict
 from modelscope_cli.formats import safetensors as reader
+from modelscope_cli.formats import safetensors_header as header
 from modelscope_cli.sources.local import LocalFile
 from tests.builders.safetensors import BITS, Tensor, build, framed
 from tests.corpus import make_safetensors
@@ -25,13 +26,13 @@ from tests.formats.safetensors_reading import library_rows, our_rows, read
 CORPUS = Path(make_safetensors.__file__).parent
 GOOD = sorted(CORPUS.glob("good/safetensors/**/*.safetensors"))
 BAD = sorted(CORPUS.glob("bad/safetensors/*.safetensors"))
-DUPLICATES = (reader.DuplicateTensor, reader.DuplicateKey)
+DUPLICATES = (header.DuplicateTensor, header.DuplicateKey)
 
 
 def defect(name: str) -> type[FormatError]:
     """The error class that a file of the bad corpus is named after."""
     name = name.partition("--")[0]
-    module = next(each for each in (reader, base, errors) if hasattr(each, name))
+    module = next(each for each in (header, base, errors) if hasattr(each, name))
     found: type[FormatError] = getattr(module, name)
     return found
 
@@ -97,18 +98,18 @@ def test_the_file_fact_tells_header_and_metadata() -> None:
 
 
 def test_an_error_says_where_it_is() -> None:
-    with pytest.raises(reader.OffsetsHole) as hole:
+    with pytest.raises(header.OffsetsHole) as hole:
         read((CORPUS / "bad/safetensors/OffsetsHole--between.safetensors").read_bytes())
     assert hole.value.message == (
         "model.safetensors: tensor 'b': unused bytes between 'a' and it: 4 (at byte 120)"
     )
-    with pytest.raises(reader.HeaderNotJson) as broken:
+    with pytest.raises(header.HeaderNotJson) as broken:
         read(framed('{"ü":,}'))
     assert broken.value.offset == 8 + len('{"ü":'.encode())
 
 
 def test_a_git_lfs_pointer_is_recognised() -> None:
-    with pytest.raises(reader.HeaderTooLarge) as caught:
+    with pytest.raises(header.HeaderTooLarge) as caught:
         read((CORPUS / "bad/safetensors/HeaderTooLarge--lfs-pointer.safetensors").read_bytes())
     assert "git lfs pull" in (caught.value.hint or "")
 

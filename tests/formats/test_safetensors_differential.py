@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelscope_cli.errors import FormatError
-from modelscope_cli.formats.safetensors import DuplicateKey, DuplicateTensor
+from modelscope_cli.formats.safetensors_header import DuplicateKey, DuplicateTensor
 from tests.builders.safetensors import BITS, Tensor, compact, entries, framed
 from tests.formats.safetensors_reading import library_rows, our_rows, read
 
