@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.experts import levels
 from modelscope_cli.analysis.roles import RowFact
 from modelscope_cli.facts import TensorTable, Unknown
 
-# Names of input and output embeddings in transformers' classes, by the end of the name.
-_INPUTS = (
-    "embed_tokens.weight",
-    "shared.weight",
-    "wte.weight",
-    "word_embeddings.weight",
-    "tok_embeddings.weight",
-    "embed_in.weight",
-    "embeddings.weight",
+# Names of input embeddings (not of positions or token types) and of output heads in
+# transformers' classes. Equal shapes and dtypes then tell which of them can be one tensor.
+_INPUT = re.compile(
+    r"(^|\.)(embed_tokens|shared|wte|word_embeddings?|tok_embeddings|embed_in|tokens_embed"
+    r"|embeddings|w)\.weight$"
 )
-_OUTPUTS = ("lm_head.weight", "embed_out.weight", "cls.predictions.decoder.weight")
+_OUTPUT = re.compile(
+    r"((^|\.)(lm_head|embed_out|decoder|vocab_projector|generator_lm_head|lm_loss|proj_out"
+    r"|output_projection|lm_head\.out_proj|pred_layer\.proj)|^head|^output)\.weight$"
+)
+_SHARED = re.compile(r"(^|\.)shared\.weight$")
+_COPY = re.compile(r"(^|\.)(encoder|decoder)\.embed_tokens\.weight$")
+# Heads of BERT's kind hold their bias twice: in the head, and in its decoder.
+_DECODER = ".decoder.weight"
+_BIAS = re.compile(r"(^|\.)(lm_head|predictions)(\.decoder)?\.bias$")
+_CONCERNED = (_INPUT, _OUTPUT, _BIAS)
+# These classes tie the copies of their shared embedding whatever the configuration says.
+_ALWAYS_SHARED = frozenset({"t5", "mt5", "umt5", "longt5", "pop2piano", "udop"})
+
+
+Pairs = tuple[tuple[str, str], ...]
 
 
 class Loaded(NamedTuple):
@@ -30,7 +42,7 @@ class Loaded(NamedTuple):
 
     parameters: int | Unknown
     bytes: int | Unknown
-    tied: tuple[tuple[str, str], ...]
+    tied: Pairs
     basis: str = "estimate"
 
 
@@ -47,12 +59,12 @@ def loaded(
     """
     if isinstance(parameters, Unknown):
         return Loaded(parameters, parameters, ())
-    pairs = _same_pairs(same_tensors)
-    if not pairs and (pairs := _both_in_file(table, rows)):
+    known = _distinct(_same_pairs(same_tensors))
+    pairs = _distinct((*known, *_both_in_file(table, rows, config)))
+    if len(pairs) > len(known):
         ties = _config_ties(config)
         if isinstance(ties, Unknown):
             return Loaded(ties, ties, ())
-        pairs = pairs if ties else ()
     again = {second for _, second in pairs}
     twice = [row for row, name in enumerate(table.names) if name in again] if again else []
     return Loaded(
@@ -62,30 +74,80 @@ def loaded(
     )
 
 
-def _same_pairs(same_tensors: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+def _same_pairs(same_tensors: Sequence[Sequence[str]]) -> Pairs:
     """In a torch file, names of one place, shape and stride are one tensor when it is loaded."""
     return tuple((names[0], other) for names in same_tensors for other in names[1:])
 
 
-def _both_in_file(table: TensorTable, rows: Sequence[RowFact]) -> tuple[tuple[str, str], ...]:
-    """(input, output) embedding pairs of equal shape and dtype that are both stored."""
-    inputs, outputs = _ending(rows, _INPUTS), _ending(rows, _OUTPUTS)
-    return tuple(
-        (table.names[a], table.names[b])
-        for b in outputs
-        for a in inputs[:1]
-        if table.shapes[a] == table.shapes[b] and table.dtypes[a] == table.dtypes[b]
-    )
+def _distinct(pairs: Iterable[tuple[str, str]]) -> Pairs:
+    """The same ties, each tensor tied once, to the first of its group."""
+    firsts: dict[str, str] = {}
+
+    def first(name: str) -> str:
+        while name in firsts:
+            name = firsts[name]
+        return name
+
+    for one, other in pairs:
+        source, target = first(one), first(other)
+        if source != target:
+            firsts[target] = source
+    return tuple((first(target), target) for target in firsts)
 
 
-def _ending(rows: Sequence[RowFact], endings: tuple[str, ...]) -> list[int]:
-    """Tensors of plain rows whose names end like that; a packed one cannot be tied."""
-    return [
-        index
+def _both_in_file(
+    table: TensorTable, rows: Sequence[RowFact], config: Mapping[str, Any] | None
+) -> Iterator[tuple[str, str]]:
+    """Pairs that are one tensor where the configuration ties, as far as it does not say no."""
+    places = _places(rows, table)
+    inputs = [name for name in places if _INPUT.search(name)]
+    always = (config or {}).get("model_type") in _ALWAYS_SHARED
+    ties = _config_ties(config) is not False
+    if ties or always:
+        for shared in filter(_SHARED.search, inputs):
+            yield from ((shared, copy) for copy in _copies(shared, inputs, table, places))
+    if not ties:
+        return
+    for head in filter(_OUTPUT.search, places):
+        alike = [name for name in inputs if _alike(table, places[name], places[head])]
+        if alike and head not in inputs:
+            yield max(alike, key=lambda name: _nearness(name, head)), head
+        bias = head.removesuffix("weight") + "bias"
+        of_head = head.removesuffix(_DECODER) + ".bias"
+        if head.endswith(_DECODER) and bias in places and of_head in places:
+            yield of_head, bias
+
+
+def _copies(
+    shared: str, inputs: Sequence[str], table: TensorTable, places: Mapping[str, int]
+) -> Iterator[str]:
+    """The embeddings of an encoder and a decoder that lie beside one they share."""
+    prefix = shared.removesuffix("shared.weight")
+    for name in inputs:
+        copy = name.startswith(prefix) and _COPY.fullmatch(name.removeprefix(prefix))
+        if copy and _alike(table, places[shared], places[name]):
+            yield name
+
+
+def _alike(table: TensorTable, one: int, other: int) -> bool:
+    return table.shapes[one] == table.shapes[other] and table.dtypes[one] == table.dtypes[other]
+
+
+def _nearness(source: str, head: str) -> tuple[int, bool]:
+    """How much of the way to both is the same; of an encoder and a decoder, the decoder."""
+    parts = zip(source.split("."), head.split("."), strict=False)
+    together = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], parts))
+    return together, "decoder" in source
+
+
+def _places(rows: Sequence[RowFact], table: TensorTable) -> dict[str, int]:
+    """Where the tensors lie that a tie could concern: plain ones, for a packed one has none."""
+    return {
+        table.names[index]: index
         for fact in rows
-        if fact.logical is None and fact.row.template.endswith(endings)
+        if fact.logical is None and any(p.search(fact.row.template) for p in _CONCERNED)
         for index in fact.row.indices
-    ]
+    }
 
 
 def _config_ties(config: Mapping[str, Any] | None) -> bool | Unknown:

@@ -61,3 +61,30 @@ def test_heads_of_other_shapes_are_no_pair() -> None:
 def test_one_storage_in_a_torch_file_is_one_tensor() -> None:
     found = held([EMBED, HEAD, BODY], None, [[EMBED[0], HEAD[0]]])
     assert (found.parameters, found.tied) == (44, ((EMBED[0], HEAD[0]),))
+
+
+def test_positions_are_no_embedding_of_words() -> None:
+    rows: list[tuple[str, str, Shape]] = [
+        ("bert.embeddings.position_embeddings.weight", "F32", (10, 4)),
+        ("bert.embeddings.word_embeddings.weight", "F32", (10, 4)),
+        ("cls.predictions.decoder.weight", "F32", (10, 4)),
+    ]
+    found = held(rows, {"tie_word_embeddings": True})
+    assert found.tied == ((rows[1][0], rows[2][0]),)
+
+
+def test_a_pair_of_the_file_and_one_of_the_configuration_add_up() -> None:
+    shared: tuple[str, str, Shape] = ("shared.weight", "BF16", (10, 4))
+    copy: tuple[str, str, Shape] = ("encoder.embed_tokens.weight", "BF16", (10, 4))
+    found = held([shared, copy, HEAD], {"tie_word_embeddings": True}, [[copy[0], shared[0]]])
+    assert (found.parameters, len(found.tied)) == (40, 2)
+
+
+def test_of_several_embeddings_the_head_has_the_nearest() -> None:
+    rows: list[tuple[str, str, Shape]] = [
+        ("talker.model.embed_tokens.weight", "BF16", (10, 4)),
+        ("thinker.model.embed_tokens.weight", "BF16", (10, 4)),
+        ("thinker.lm_head.weight", "BF16", (10, 4)),
+    ]
+    found = held(rows, {"tie_word_embeddings": True})
+    assert found.tied == ((rows[1][0], rows[2][0]),)
