@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import prod
+from math import lcm, prod
 from typing import NamedTuple
 
 from modelscope_cli.analysis import kinds
@@ -75,9 +75,23 @@ def load(scheme: str) -> Scheme:
         return family.load()
     if scheme in GGML_NAMES:
         return ggml_scheme()
-    raise UsageError(
-        f"--scheme: {scheme!r} is no packing scheme", did_you_mean(scheme, SCHEME_NAMES)
-    )
+    raise UsageError(f"--scheme: {scheme!r} is no packing scheme", _near(scheme))
+
+
+def named(typed: str) -> str:
+    """The scheme that a user means, in small letters. Raises UsageError with near names."""
+    scheme = typed.strip().lower()
+    if scheme not in SCHEME_NAMES:
+        raise UsageError(f"--scheme: {typed!r} is no packing scheme", _near(scheme))
+    return scheme
+
+
+def _near(scheme: str) -> str | None:
+    """Near names; `q4_k_m` is a recipe of files, most of whose tensors are q4_k."""
+    main = scheme.rpartition("_")[0]
+    if main in GGML_NAMES:
+        return f"a tensor has no such type: did you mean {main}?"
+    return did_you_mean(scheme, SCHEME_NAMES)
 
 
 GGML_NAMES = tuple(name.lower() for name, dtype in DTYPES.items() if dtype.kind == "packed")
@@ -88,14 +102,33 @@ SCHEME_NAMES = (*_OWN, *(name for name in GGML_NAMES if name not in _OWN))
 def pack(scheme: str, shape: Shape, options: Options) -> Packing:
     """One weight packed. Raises UsageError for a shape or options the scheme cannot have."""
     module = load(scheme)
-    for field, value in options._asdict().items():
-        if value is not None and field not in module.OPTIONS[scheme]:
-            flag = field.replace("_", "-")
-            takes = ", ".join(f"--{name.replace('_', '-')}" for name in module.OPTIONS[scheme])
+    takes = ", ".join(map(flag, module.OPTIONS[scheme]))
+    for field in given(options):
+        if field not in module.OPTIONS[scheme]:
             raise UsageError(
-                f"--{flag} means nothing to {scheme}", f"it takes {takes or 'no option'}"
+                f"{flag(field)} means nothing to {scheme}", f"it takes {takes or 'no option'}"
             )
     return module.pack(scheme, shape, options)
+
+
+def given(options: Options) -> list[str]:
+    """The fields that the user chose."""
+    return [field for field, value in options._asdict().items() if value is not None]
+
+
+def flag(field: str) -> str:
+    """How a field of `Options` is typed."""
+    return f"--{field.replace('_', '-')}"
+
+
+def check(scheme: str, options: Options) -> None:
+    """Try the options on a shape that nothing else is wrong with. Raises UsageError."""
+    sizes = [size for size in (options.group, options.block) if size is not None and size > 0]
+    side = lcm(_EASY, *sizes)
+    pack(scheme, (side, side), options)
+
+
+_EASY = 1024  # a multiple of every scheme's blocks, groups and words
 
 
 def is_packed(rows: Sequence[RowFact]) -> bool:

@@ -90,6 +90,9 @@ def command(
         raise UsageError("--shape and --stored exclude each other")
     if verify and shape is None:
         raise UsageError("--verify needs --shape", "mscope pack --shape 4096x14336 --verify")
+    if stored is None:  # a wrong scheme or option is said at once, whatever the model's weights
+        scheme = None if scheme is None else packing.named(scheme)
+        packing.check(scheme or packing.DEFAULT_SCHEME, options)
     if shape is not None:
         return _of_shape(_parse_shape("--shape", shape), scheme, options, verify)
     how = load.How(*opening)

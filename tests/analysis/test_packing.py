@@ -48,6 +48,17 @@ def test_every_scheme_packs_and_reads_its_own_shape_backwards(scheme: str) -> No
     assert made.total_bytes == sum(part.bytes for part in made.parts)
 
 
+@pytest.mark.parametrize("scheme", packing.SCHEME_NAMES)
+def test_a_scheme_without_options_passes_the_check(scheme: str) -> None:
+    packing.check(scheme, Options())
+
+
+@pytest.mark.parametrize("size", [16, 24, 32, 96, 128, 1000])
+def test_group_sizes_that_divide_pass_the_check(size: int) -> None:
+    packing.check("awq", Options(group=size))
+    packing.check("fp8-block", Options(block=size))
+
+
 def test_a_stored_shape_finds_the_experts_it_can_be() -> None:
     _, facts = rows("huozi3")
     readings = list(packing.backwards((29_360_128, 1), "U8", facts))

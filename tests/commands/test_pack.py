@@ -67,12 +67,27 @@ def test_shapes_as_people_write_them(run: Run, text: str) -> None:
         ["--shape", "8x8", "--storage", "bf17"],
         ["--verify"],
         ["builtin:bert-base-uncased", "--tensor", "nope"],
+        ["builtin:bert-base-uncased", "--scheme", "nonsense"],
+        ["builtin:bert-base-uncased", "--bits", "3"],
+        ["builtin:bert-base-uncased", "--scheme", "gptq", "--bits", "9"],
+        ["builtin:bert-base-uncased", "--scheme", "gptq", "--group", "0"],
+        ["builtin:bert-base-uncased", "--scheme", "awq", "--group", "-7"],
+        ["builtin:bert-base-uncased", "--block", "63"],
+        ["no/such", "--scheme", "Q4_K_M"],
     ],
 )
 def test_what_cannot_be_packed_is_a_usage_error(run: Run, argv: list[str]) -> None:
     done = run("pack", *argv)
     assert (done.code, done.out) == (2, "")
     assert len(done.err.splitlines()) <= 2
+
+
+def test_a_scheme_in_capitals_is_the_same(run: Run) -> None:
+    assert document(run, "--shape", "256x256", "--scheme", "Q4_K")["scheme"] == "q4_k"
+
+
+def test_a_recipe_of_llama_cpp_is_no_type_and_gets_a_hint(run: Run) -> None:
+    assert "did you mean q4_k?" in run("pack", "--shape", "8x8", "--scheme", "Q4_K_M").err
 
 
 def test_the_default_model_packed_as_nf4(run: Run, golden: Golden) -> None:
