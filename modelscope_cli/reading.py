@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from modelscope_cli import quantized
-from modelscope_cli.errors import MissingShard, MscopeError, NotFound, UsageError
+from modelscope_cli import choosing, quantized
+from modelscope_cli.choosing import Place
+from modelscope_cli.errors import MissingShard, MscopeError, NotFound
 from modelscope_cli.facts import (
     Component,
     FileContents,
@@ -27,17 +28,6 @@ _NO_WEIGHTS = (
 )
 
 
-class _Place(NamedTuple):
-    """A folder that holds weights: the model's own, or one component's."""
-
-    folder: str
-    component: str | None
-    files: Mapping[str, int]
-
-    def path(self, name: str) -> str:
-        return f"{self.folder}/{name}" if self.folder else name
-
-
 def holds_a_model(names: Sequence[str]) -> bool:
     """Whether a folder with these file names is a model."""
     return bool(
@@ -49,7 +39,7 @@ def holds_a_model(names: Sequence[str]) -> bool:
 def read_file(source: Source, name: str, *, want_tensors: bool = True) -> ModelFacts:
     """One file as the model: weights, a shard index, or a config.json alone."""
     names = source.files()
-    place = _Place("", None, names)
+    place = Place("", None, names)
     if name.lower().endswith(".json") and weight_sets.of_index(name) is None:
         config = _json(source, name)
         return ModelFacts(
@@ -95,11 +85,11 @@ def read_folder(
             source.ref, Unknown("not read"), config=config, config_file=config_file,
             components=components,
         )  # fmt: skip
-    places = [_Place("", None, names)]
-    places += [_Place(part.name, part.name, source.files(part.name)) for part in components]
-    chosen, notes = _of_quant(places, quant) if quant else _choose(places, pattern)
+    own = choosing.places(source, names, components)
+    chosen, notes = _chosen(source, own, pattern, quant)
     if not chosen:
-        return _without_weights(source, config, config_file, components)
+        facts = _without_weights(source, config, config_file, components)
+        return facts._replace(notes=notes)
     facts = _read_sets(source, chosen, jobs)
     quantization, remarks = quantized.declared(source, names, config)
     return facts._replace(
@@ -109,6 +99,18 @@ def read_folder(
         notes=(*notes, *remarks, *facts.notes),
         quantization=quantization,
     )
+
+
+def _chosen(
+    source: Source, own: Sequence[Place], pattern: str | None, quant: str | None
+) -> tuple[choosing.Chosen, tuple[Note, ...]]:
+    """The sets to read, and a note on those that are left aside."""
+    if quant is not None:
+        return choosing.by_type(source, own, quant), ()
+    if pattern is not None:
+        return choosing.by_pattern(source, own, pattern), ()
+    chosen, aside = choosing.by_default(own)
+    return chosen, choosing.aside_note(aside, choosing.below(source, own))
 
 
 def _without_weights(
@@ -129,7 +131,11 @@ def _without_weights(
 
 def _elsewhere(source: Source) -> str | None:
     """A hint at sub-folders that do hold a model, one level down."""
-    inside = [folder for folder in source.folders()[:200] if _has_a_model(source, folder)]
+    inside = [
+        folder
+        for folder in source.folders()[: choosing.MAX_FOLDERS]
+        if _has_a_model(source, folder)
+    ]
     return f"there are models in: {', '.join(inside[:8])}" if inside else None
 
 
@@ -179,60 +185,8 @@ def _json(source: Source, path: str) -> dict[str, Any]:
         return config.read_object(file)
 
 
-def _choose(
-    places: Sequence[_Place], pattern: str | None
-) -> tuple[list[tuple[_Place, WeightSet]], tuple[Note, ...]]:
-    """The sets to read in every place. Raises UsageError where `pattern` fits none of them."""
-    chosen: list[tuple[_Place, WeightSet]] = []
-    aside: list[str] = []
-    for place in places:
-        take, rest = weight_sets.choose(weight_sets.find(place.files), pattern, place.folder)
-        chosen += [(place, each) for each in take]
-        aside += [place.path(each.name) for each in rest]
-    if pattern is None and any(place.component for place, _ in chosen):
-        # Stable Diffusion repos also hold the whole pipeline in one file, by any name.
-        aside += [e.name for place, e in chosen if not place.component and e.rank is None]
-        chosen = [(place, e) for place, e in chosen if place.component or e.rank is not None]
-    if pattern is not None and not chosen:
-        there = [
-            place.path(each.name) for place in places for each in weight_sets.find(place.files)
-        ]
-        raise UsageError(
-            f"--weights {pattern!r} fits no weight file", f"there are: {', '.join(there[:8])}"
-        )
-    if not aside:
-        return chosen, ()
-    return chosen, (Note(f"also here, not listed: {', '.join(aside[:8])}; --weights GLOB chooses"),)
-
-
-def _of_quant(
-    places: Sequence[_Place], quant: str
-) -> tuple[list[tuple[_Place, WeightSet]], tuple[Note, ...]]:
-    """The GGUF sets whose file names bear that type. Raises NotFound with the types there are."""
-    from modelscope_cli.formats.gguf_file_type import file_type_in_name
-
-    types = {
-        (place.folder, each.name): file_type_in_name(each.name)
-        for place in places
-        for each in weight_sets.find(place.files)
-        if each.format == "gguf"
-    }
-    chosen = [
-        (place, each)
-        for place in places
-        for each in weight_sets.find(place.files)
-        if (types.get((place.folder, each.name)) or "").upper() == quant.upper()
-    ]
-    if not chosen:
-        there = ", ".join(sorted({kind for kind in types.values() if kind}))
-        raise NotFound(
-            f"no GGUF file of type {quant} here", f"there are: {there}" if there else None
-        )
-    return chosen, ()
-
-
 def _read_sets(
-    source: Source, chosen: Sequence[tuple[_Place, WeightSet]], jobs: int | None
+    source: Source, chosen: Sequence[tuple[Place, WeightSet]], jobs: int | None
 ) -> ModelFacts:
     table = TensorTable()
     facts: list[FileFact] = []
@@ -253,7 +207,7 @@ def _read_sets(
 
 
 def _read_set(
-    source: Source, place: _Place, weights: WeightSet, jobs: int | None
+    source: Source, place: Place, weights: WeightSet, jobs: int | None
 ) -> tuple[TensorTable, list[FileContents], list[Note]]:
     index = None
     files: Sequence[str] = weights.files
@@ -285,7 +239,7 @@ def _read_set(
     return table, contents, notes
 
 
-def _is_there(source: Source, place: _Place, name: str) -> bool:
+def _is_there(source: Source, place: Place, name: str) -> bool:
     folder, _, file = place.path(name).rpartition("/")
     if folder == place.folder:
         return file in place.files
@@ -335,7 +289,7 @@ def _split_notes(contents: Sequence[FileContents]) -> tuple[Note, ...]:
     return gguf.check_split(contents)
 
 
-def _collisions(chosen: Sequence[tuple[_Place, WeightSet]], table: TensorTable) -> tuple[Note, ...]:
+def _collisions(chosen: Sequence[tuple[Place, WeightSet]], table: TensorTable) -> tuple[Note, ...]:
     """Several sets that hold the same names are alternatives: adding them up means nothing."""
     if len(chosen) < 2:
         return ()

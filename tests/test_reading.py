@@ -256,8 +256,8 @@ def test_diffusers(tmp_path: Path) -> None:
     assert _components(facts) == [("unet", "conv_in.weight"), ("vae", "conv_in.weight")]
     assert not _notes(facts, warning=True)
     assert _notes(facts) == [
-        "also here, not listed: unet/diffusion_pytorch_model.fp16.safetensors; "
-        "--weights GLOB chooses"
+        "also here, not listed: unet/diffusion_pytorch_model.fp16.safetensors, "
+        "not_a_component/model.safetensors; --weights GLOB chooses"
     ]
     assert (facts.config, facts.config_file) == (PIPELINE, "model_index.json")
 
