@@ -226,12 +226,24 @@ _STAYS: Mapping[str, str] = {
 }
 
 
-def backwards(stored: Shape, dtype: str | None, rows: Sequence[RowFact] | None) -> list[Reading]:
+def backwards(
+    stored: Shape, dtype: str | None, rows: Sequence[RowFact] = (), table: TensorTable | None = None
+) -> list[Reading]:
     """What a stored shape can hold under each scheme, and which weights of a model that fits.
 
-    Readings that fit some come first.
+    `rows` are those of `table`. Readings that fit some come first.
     """
-    readings = [Reading(held, _fitting(held, rows or ())) for held in _all_held(stored, dtype)]
+    held = list(_all_held(stored, dtype))
+    if table is None:
+        return [Reading(each, []) for each in held]
+    if is_packed(rows):
+        readings = [
+            Reading(h, [f for f in rows if _is_stored_so(h, stored, dtype, f)]) for h in held
+        ]
+    else:
+        shapes = [table.shapes[fact.row.indices[0]] for fact in rows]
+        pairs = list(zip(rows, shapes, strict=True))
+        readings = [Reading(h, [f for f, shape in pairs if _could_be(h, f, shape)]) for h in held]
     return sorted(readings, key=lambda reading: not reading.fits)
 
 
@@ -243,16 +255,30 @@ def _all_held(stored: Shape, dtype: str | None) -> Iterable[Held]:
         yield from scheme.holds(stored, dtype)
 
 
-def _fitting(held: Held, rows: Sequence[RowFact]) -> list[RowFact]:
-    """Rows of weights with as many elements (and the same shape, where it is told)."""
-    found = []
-    for fact in rows:
-        count = fact.parameters
-        if fact.role != PARAMETER or not isinstance(count, int):
-            continue
-        if count == held.weights * len(fact.row.indices) and held.weights:
-            found.append(fact)
-    return found
+def _could_be(held: Held, fact: RowFact, shape: Shape) -> bool:
+    """Whether a plain weight has that shape, or as many elements where the shape is not told."""
+    if fact.role != PARAMETER or fact.logical is not None or not held.weights:
+        return False
+    return prod(shape) == held.weights if held.shape is None else shape == held.shape
+
+
+def _is_stored_so(held: Held, stored: Shape, dtype: str | None, fact: RowFact) -> bool:
+    """Whether a packed weight is stored in that shape, and stands for what is held."""
+    logical = fact.logical
+    if not isinstance(logical, Logical) or not _same_scheme(held.scheme, logical.scheme):
+        return False
+    if held.shape is not None and held.shape != logical.shape:
+        return False
+    member = fact.members[0][1]
+    if DTYPES[member.dtype].kind == "packed":  # a GGUF states its shapes unpacked
+        return held.shape is not None
+    there = member.shape == stored and dtype in (None, member.dtype)
+    return there and held.weights == prod(logical.shape)
+
+
+def _same_scheme(held: str, there: str) -> bool:
+    """`fp8` stands for its kinds by channel and by block too: the weight is stored alike."""
+    return there == held or (held == "fp8" and there.startswith("fp8-"))
 
 
 def repeats(fact: RowFact) -> str:

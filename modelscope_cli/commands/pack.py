@@ -115,11 +115,12 @@ def _of_shape(shape: Shape, scheme: str | None, options: Options, verify: bool) 
 
 def _backwards(stored: Shape, options: Options, model: str | None, how: load.How) -> Report:
     if model is None:
-        readings = packing.backwards(stored, options.storage, None)
+        readings = packing.backwards(stored, options.storage)
         return reports.of_stored(stored, options.storage, readings, None)
     facts = load.open_model(model, how)
-    rows = params_analysis.examine(facts, _table(facts), params_analysis.Choice()).rows
-    readings = packing.backwards(stored, options.storage, rows)
+    table = _table(facts)
+    rows = params_analysis.examine(facts, table, params_analysis.Choice()).rows
+    readings = packing.backwards(stored, options.storage, rows, table)
     return reports.of_stored(stored, options.storage, readings, facts)
 
 

@@ -43,7 +43,7 @@ def test_llama3_8b_in_double_quant_is_what_bitsandbytes_allocates() -> None:
 def test_every_scheme_packs_and_reads_its_own_shape_backwards(scheme: str) -> None:
     made = packing.pack(scheme, (512, 1024), Options())
     stored = made.packed
-    readings = packing.backwards(stored.shape, None, None)
+    readings = packing.backwards(stored.shape, None)
     assert any(reading.held.weights == made.elements for reading in readings)
     assert made.total_bytes == sum(part.bytes for part in made.parts)
 
@@ -60,8 +60,8 @@ def test_group_sizes_that_divide_pass_the_check(size: int) -> None:
 
 
 def test_a_stored_shape_finds_the_experts_it_can_be() -> None:
-    _, facts = rows("huozi3")
-    readings = list(packing.backwards((29_360_128, 1), "U8", facts))
+    table, facts = rows("huozi3")
+    readings = list(packing.backwards((29_360_128, 1), "U8", facts, table))
     fits = next(reading.fits for reading in readings if reading.held.weights == 58_720_256)
     assert sum(len(fact.row.indices) for fact in fits) == 768
     assert {packing.repeats(fact) for fact in fits} == {"8 experts x 32 layers"}

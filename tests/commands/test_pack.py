@@ -158,6 +158,42 @@ def test_backwards_over_a_model(run: Run) -> None:
     assert "58,720,256 weights = 768 tensors here: w1, w2, w3 of 8 experts x 32 layers" in text
 
 
+def fitting(made: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Scheme -> the rows of the model that it fits, of readings that fit any."""
+    return {
+        reading["scheme"]: {row["pattern"]: row["count"] for row in reading["tensors"]}
+        for reading in made["readings"]
+        if reading["tensors"]
+    }
+
+
+def test_backwards_a_shape_that_tells_the_logical_one_is_compared_with_it(run: Run) -> None:
+    found = fitting(document(run, "--stored", "4096x14336", "builtin:huozi3"))
+    assert {"int8", "fp8"} <= set(found)
+    for rows in found.values():
+        assert sum(rows.values()) == 256
+        assert all("w2" in name for name in rows)
+
+
+def test_backwards_over_a_checkpoint_that_is_packed(run: Run, tmp_path: Path) -> None:
+    checkpoints.write(tmp_path, checkpoints.gpt_oss())
+    found = fitting(document(run, "--stored", "32x5760x90x16", str(tmp_path)))
+    assert list(found) == ["mxfp4"]
+    assert sum(found["mxfp4"].values()) == 24
+    assert all("gate_up_proj_blocks" in name for name in found["mxfp4"])
+    assert not fitting(document(run, "--stored", "2880x4096", str(tmp_path)))  # plain BF16
+
+
+def test_backwards_over_nf4_as_saved(run: Run, nf4_folder: Path) -> None:
+    listed = json.loads(run("params", str(nf4_folder), "-f", "json").out)["tensors"]
+    packed = next(row for row in listed if row["scheme"] == "nf4")
+    shape = "x".join(map(str, packed["shape"]))
+    found = fitting(document(run, "--stored", shape, str(nf4_folder)))
+    same = [row for row in listed if row["shape"] == packed["shape"] and row["scheme"] == "nf4"]
+    assert list(found) == ["nf4"]
+    assert sum(found["nf4"].values()) == len(same)
+
+
 def test_backwards_without_a_model_looks_at_none(run: Run) -> None:
     made = document(run, "--stored", "29360128x1")
     assert "model" not in made
