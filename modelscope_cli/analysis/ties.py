@@ -8,7 +8,9 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.experts import levels
+from modelscope_cli.analysis.load_dtype import is_cast, load_dtype
 from modelscope_cli.analysis.roles import RowFact
+from modelscope_cli.dtypes import DType
 from modelscope_cli.facts import TensorTable, Unknown
 
 # Names of input embeddings (not of positions or token types) and of output heads in
@@ -37,7 +39,7 @@ Pairs = tuple[tuple[str, str], ...]
 class Loaded(NamedTuple):
     """A checkpoint as transformers would hold it: each tied tensor once.
 
-    `parameters` and `bytes` (at the file's dtypes) are Unknown where the tie is.
+    `parameters` and `bytes` (floats at the dtype loaded as) are Unknown where the tie is.
     """
 
     parameters: int | Unknown
@@ -67,11 +69,25 @@ def loaded(
             return Loaded(ties, ties, ())
     again = {second for _, second in pairs}
     twice = [row for row, name in enumerate(table.names) if name in again] if again else []
+    dtype = load_dtype(config, table)
     return Loaded(
         parameters - sum(table.elements[row] for row in twice),
-        sum(row.bytes for row in rows) - sum(table.bytes[row] for row in twice),
+        sum(_held_bytes(fact, table, again, dtype) for fact in rows),
         pairs,
     )
+
+
+def _held_bytes(fact: RowFact, table: TensorTable, again: set[str], dtype: DType | None) -> int:
+    """Bytes of a row's tensors in memory, but for those that others are tied to."""
+    kept = [i for i in fact.row.indices if table.names[i] not in again] if again else []
+    indices = kept if again else fact.row.indices
+    if not indices:
+        return 0
+    first = indices[0]
+    size = table.bytes[first]
+    if dtype is not None and is_cast(fact, table.dtypes[first]):
+        size = table.elements[first] * dtype.block_bytes
+    return size * len(indices)
 
 
 def _same_pairs(same_tensors: Sequence[Sequence[str]]) -> Pairs:

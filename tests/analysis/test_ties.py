@@ -88,3 +88,28 @@ def test_of_several_embeddings_the_head_has_the_nearest() -> None:
     ]
     found = held(rows, {"tie_word_embeddings": True})
     assert found.tied == ((rows[1][0], rows[2][0]),)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"dtype": "float16"},
+        {"torch_dtype": "torch.float16", "dtype": "auto"},
+        {"text_config": {"dtype": "float16"}},
+        {"model_type": "x"},  # nothing said: as the first float tensor by name
+    ],
+)
+def test_floats_take_the_dtype_loaded_as(config: Mapping[str, Any]) -> None:
+    rows: list[tuple[str, str, Shape]] = [
+        ("b.weight", "F32", (4, 4)),
+        ("a.weight", "F16", (4, 4)),
+        ("bn.running_mean", "F32", (4,)),
+        ("position_ids", "I64", (4,)),
+        ("q.weight", "I8", (8, 4)),
+        ("q.SCB", "F32", (8,)),
+    ]
+    assert held(rows, config).bytes == 16 * 2 + 16 * 2 + 4 * 2 + 4 * 8 + 8 * 4 + 8 * 4
+
+
+def test_weights_alone_are_held_as_stored() -> None:
+    assert held([BODY, ("x.weight", "F32", (4,))], None).bytes == 8 + 16

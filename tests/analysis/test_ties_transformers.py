@@ -80,3 +80,27 @@ def test_both_tensors_in_the_file(name: str, ties: bool, tmp_path: Path) -> None
     found = examined(tmp_path)
     assert found.loaded.parameters == sum(p.numel() for p in truth.parameters())
     assert bool(found.loaded.tied) is any(truth.all_tied_weights_keys)
+
+
+LLAMA = {
+    "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["dtype", "torch_dtype", None])
+def test_floats_are_loaded_at_the_dtype_of_the_configuration(
+    key: str | None, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch", reason=WHY)
+    pytest.importorskip("safetensors", reason=WHY)
+    transformers: Any = pytest.importorskip("transformers", reason=WHY)
+    made = transformers.LlamaForCausalLM(transformers.LlamaConfig(**VOCABULARY, **LLAMA))
+    made.save_pretrained(tmp_path, max_shard_size="2KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    config = {**made.config.to_dict(), key or "x": "bfloat16"}
+    config = {k: v for k, v in config.items() if k == key or "dtype" not in k}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    truth = transformers.LlamaForCausalLM.from_pretrained(tmp_path)
+    found = examined(tmp_path)
+    assert found.loaded.bytes == sum(p.nbytes for p in truth.parameters())
+    assert found.totals.bytes == sum(p.nbytes for p in made.parameters())
