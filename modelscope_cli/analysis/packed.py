@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.fold import Folded, regrouped
+from modelscope_cli.analysis.opaque import Left, Surroundings, method_of
 from modelscope_cli.dtypes import DTYPES
 from modelscope_cli.facts import TensorTable, Unknown
 from modelscope_cli.schemes import FAMILIES, Family
@@ -26,8 +27,8 @@ class Seen(NamedTuple):
     """A folded row with what packing makes of it.
 
     `logical` is what a packed weight stands for (Unknown where its tensors contradict each
-    other), None for any other tensor; `members` are its tensors by suffix, the packed one first.
-    `is_state` marks scales, zeros and maps.
+    other or are not all there), None for any other tensor; `members` are its tensors by suffix,
+    the packed one first. `is_state` marks scales, zeros and maps.
     """
 
     row: Folded
@@ -58,23 +59,53 @@ def see(
         by_place.setdefault((table.components[row.indices[0]], row.template), []).append(row)
     weights: dict[int, list[Seen]] = {}  # by the row's first tensor
     state: set[int] = set()
+    methods: set[str] = set()
+    suffixes: dict[str, None] = {}
     reader = _Reader(table, values, declared)
     for found in _families_met(by_place, table, declared):
         state.update(row.indices[0] for rows in found.state.values() for row in rows)
+        methods.update(found.family.methods)
+        suffixes.update(dict.fromkeys(found.state))
         for row in found.rows:
             before = weights.get(row.indices[0])
-            if before is None or any(isinstance(seen.logical, Unknown) for seen in before):
+            if before is None or not all(isinstance(seen.logical, Logical) for seen in before):
                 weights[row.indices[0]] = _better(before, reader.weights(row, found))
-    return [
-        seen
+    seen = [
+        each
         for row in rows
-        for seen in weights.get(row.indices[0]) or [_plain(row, table, row.indices[0] in state)]
+        for each in weights.get(row.indices[0]) or [_plain(row, table, row.indices[0] in state)]
     ]
+    return _judged(seen, weights, table, Surroundings(by_place, declared, methods, suffixes))
+
+
+def _judged(
+    rows: list[Seen], met: Mapping[int, list[Seen]], table: TensorTable, around: Surroundings
+) -> list[Seen]:
+    """The rows, where those that no family took are looked at for what is packed all the same."""
+    torn = {part.row.indices[0] for parts in met.values() for part in parts}
+    open_ = [at for at, seen in enumerate(rows) if seen.logical is None and not seen.is_state]
+    left = [_left(rows[at].row, table, rows[at].row.indices[0] in torn) for at in open_]
+    hidden = [around.hidden(row) for row in left]
+    packed = [row.place for row, reason in zip(left, hidden, strict=True) if reason]
+    strays = around.strays(left, packed)
+    for at, row, reason, stray in zip(open_, left, hidden, strays, strict=True):
+        if reason is not None:
+            member = (("", Member(row.dtype, row.shape)),)
+            rows[at] = rows[at]._replace(scheme=around.method, logical=reason, members=member)
+        elif stray:
+            rows[at] = rows[at]._replace(is_state=True)
+    return rows
+
+
+def _left(row: Folded, table: TensorTable, torn: bool) -> Left:
+    first = row.indices[0]
+    place = table.components[first], row.template
+    return Left(place, table.dtypes[first], table.shapes[first], torn)
 
 
 def _better(before: list[Seen] | None, after: list[Seen]) -> list[Seen]:
     """Of two families' readings of a row, the one that understood it; else the first."""
-    if before is None or not any(isinstance(seen.logical, Unknown) for seen in after):
+    if before is None or all(isinstance(seen.logical, Logical) for seen in after):
         return after
     return before
 
@@ -133,19 +164,34 @@ class _Reader:
         """What each tensor of a packed row stands for; the row is split where they differ."""
         alike = self._alike(row, found)
         if alike is not None:
-            return [_seen(row, self._ask(found.family, alike), _known(alike), found.family)]
-        by_answer: dict[tuple[Logical | Unknown, Members], list[int]] = {}
+            return [self._seen(row, self._ask(found.family, alike), _known(alike))]
+        by_answer: dict[tuple[Logical | Unknown | None, Members], list[int]] = {}
         for index in row.indices:
             members = self._members(index, found)
-            answer = self._ask(found.family, members), _known(members)
+            answer = self._answer(found.family, members)
             by_answer.setdefault(answer, []).append(index)
         if len(by_answer) == 1:
-            return [_seen(row, *answer, found.family) for answer in by_answer]
+            return [self._seen(row, *answer) for answer in by_answer]
         return [
-            _seen(part, *answer, found.family)
+            self._seen(part, *answer)
             for answer, indices in by_answer.items()
             for part in regrouped(row.template, indices, self.table.names)
         ]
+
+    def _answer(
+        self, family: Family, members: dict[str, Member]
+    ) -> tuple[Logical | Unknown | None, Members]:
+        """One weight by itself: without its family's marker it is none of the family's."""
+        if not any(marker in members for marker in family.marker):
+            return None, ()
+        return self._ask(family, members), _known(members)
+
+    def _seen(self, row: Folded, answer: Logical | Unknown | None, members: Members) -> Seen:
+        """What is not understood has the scheme that is declared, if any."""
+        if answer is None:
+            return Seen(row)
+        scheme = answer.scheme if isinstance(answer, Logical) else method_of(self.declared)
+        return Seen(row, scheme, answer, members)
 
     def _alike(self, row: Folded, found: _Packed) -> dict[str, Member] | None:
         """The members of every weight of the row at once, where its state folds just like it."""
@@ -183,11 +229,6 @@ class _Reader:
         if key not in self._known:
             self._known[key] = family.load().see_through(members, self.declared)
         return self._known[key]
-
-
-def _seen(row: Folded, answer: Logical | Unknown, members: Members, family: Family) -> Seen:
-    scheme = answer.scheme if isinstance(answer, Logical) else family.schemes[0]
-    return Seen(row, scheme, answer, members)
 
 
 def _known(members: Mapping[str, Member]) -> Members:

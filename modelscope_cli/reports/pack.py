@@ -196,7 +196,7 @@ def _packed_cells(row: PackedRow) -> list[Cell]:
     return [
         row.row.name,
         count,
-        row.scheme,
+        row.scheme or None,
         row.logical_shape,
         row.parts[0].shape,
         row.group,
@@ -262,7 +262,7 @@ def _tensor_object(name: str, row: PackedRow) -> dict[str, Any]:
     return with_unknowns(
         {
             "name": name,
-            "scheme": row.scheme,
+            "scheme": row.scheme or None,  # of what is not understood: what is declared, if any
             "group": row.group,
             "logical": logical,
             "packed": _packed_object(row.parts[0]),

@@ -92,6 +92,7 @@ FAMILIES = (
         ("_scales",),
         ("mxfp4",),
         ("mxfp4",),
+        dtypes=("U8",),
     ),
     Family(
         "MXFP4 (gpt-oss's original names)",
@@ -101,6 +102,7 @@ FAMILIES = (
         (".scales",),
         ("mxfp4",),
         ("mxfp4",),
+        dtypes=("U8",),
     ),
     Family(
         "NVFP4",

@@ -61,8 +61,8 @@ def see_through(members: Mapping[str, Member], declared: Mapping[str, Any]) -> L
         return Unknown("MXFP4 blocks and their scales belong together: one of them is not there")
     if packed[1].dtype != "U8" or scales[1].dtype not in _SCALE_DTYPES:
         return Unknown(
-            f"{packed[0]} is {packed[1].dtype} and {scales[0]} {scales[1].dtype}: "
-            "MXFP4 keeps both as U8"
+            f"{packed[0]} is {packed[1].dtype} {list(packed[1].shape)} beside {scales[0]} "
+            f"{scales[1].dtype} {list(scales[1].shape)}: no layout known here"
         )
     row = _row(packed[1].shape, scales[1].shape)
     if row is None:
