@@ -187,7 +187,7 @@ class ModelFacts(NamedTuple):
     """Everything read about one model. `tensors` is Unknown where no weights are there.
 
     `values` are the bytes of small metadata tensors by component and name, `quantization` what
-    the model's files declare of it.
+    the model's files declare of it; `alternatives` are weight sets that hold the same names.
     """
 
     ref: ModelRef
@@ -199,3 +199,4 @@ class ModelFacts(NamedTuple):
     notes: tuple[Note, ...] = ()
     values: Mapping[tuple[str | None, str], bytes] = MappingProxyType({})
     quantization: Mapping[str, Any] = MappingProxyType({})
+    alternatives: tuple[str, ...] = ()

@@ -191,19 +191,24 @@ def _read_sets(
     table = TensorTable()
     facts: list[FileFact] = []
     notes: list[Note] = []
+    sets: list[tuple[str, TensorTable]] = []
     for place, weights in chosen:
         part, contents, remarks = _read_set(source, place, weights, jobs)
         part.components = [place.component] * len(part)
         table.extend(part)
+        sets.append((place.path(weights.name), part))
         facts += [each.fact for each in contents]
         notes += remarks
-    notes += _collisions(chosen, table)
+    alternatives = _alternatives(sets)
+    notes += _alternatives_note(alternatives)
     formats = {fact.format for fact in facts}
     values = quantized.values(source, table)
     ref = source.ref._replace(
         format=facts[0].format if len(formats) == 1 else None, files=len(facts)
     )
-    return ModelFacts(ref, table, tuple(facts), notes=tuple(notes), values=values)
+    return ModelFacts(
+        ref, table, tuple(facts), notes=tuple(notes), values=values, alternatives=alternatives
+    )
 
 
 def _read_set(
@@ -289,18 +294,28 @@ def _split_notes(contents: Sequence[FileContents]) -> tuple[Note, ...]:
     return gguf.check_split(contents)
 
 
-def _collisions(chosen: Sequence[tuple[Place, WeightSet]], table: TensorTable) -> tuple[Note, ...]:
-    """Several sets that hold the same names are alternatives: adding them up means nothing."""
-    if len(chosen) < 2:
+def _alternatives(sets: Sequence[tuple[str, TensorTable]]) -> tuple[str, ...]:
+    """The sets that hold tensors of the same names: adding them up means nothing."""
+    if len(sets) < 2:
         return ()
-    keys = set(zip(table.components, table.names, strict=True))
-    if len(keys) == len(table):
+    owners: dict[tuple[str | None, str], str] = {}
+    found: dict[str, None] = {}
+    for path, table in sets:
+        for key in zip(table.components, table.names, strict=True):
+            owner = owners.setdefault(key, path)
+            if owner != path:
+                found |= {owner: None, path: None}
+    return tuple(found)
+
+
+def _alternatives_note(alternatives: Sequence[str]) -> tuple[Note, ...]:
+    if not alternatives:
         return ()
-    names = ", ".join(weights.name for _, weights in chosen[:8])
     return (
         Note(
-            f"{len(chosen)} weight sets hold tensors of the same names ({names}): "
-            "all are listed and the totals add them up; --weights GLOB chooses",
+            f"{len(alternatives)} weight sets hold tensors of the same names "
+            f"({', '.join(alternatives[:8])}): all are listed, bytes and elements add them up; "
+            "--weights GLOB chooses one",
             warning=True,
         ),
     )

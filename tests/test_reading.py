@@ -118,7 +118,19 @@ def test_alternatives_in_a_pile_are_told_from_parts(tmp_path: Path) -> None:
     assert len(_names(facts)) == 4
     (warning,) = _notes(facts, warning=True)
     assert warning.startswith("2 weight sets hold tensors of the same names (m.Q4_0.gguf, ")
-    assert not _notes(_opened(tmp_path, {}, "*Q8*"), warning=True)
+    assert facts.alternatives == ("m.Q4_0.gguf", "m.Q8_0.gguf")
+    one = _opened(tmp_path, {}, "*Q8*")
+    assert not _notes(one, warning=True)
+    assert not one.alternatives
+
+
+def test_alternatives_are_those_that_share_names(tmp_path: Path) -> None:
+    files = {
+        "a.safetensors": folders.weights("x", "y"),
+        "b.safetensors": folders.weights("y"),
+        "c.safetensors": folders.weights("z"),
+    }
+    assert _opened(tmp_path, files).alternatives == ("a.safetensors", "b.safetensors")
 
 
 def test_the_state_of_a_trainer_is_no_weights(tmp_path: Path) -> None:

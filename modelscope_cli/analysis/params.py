@@ -54,7 +54,8 @@ class Params:
         self.table = table
         self.rows = rows
         self.choice = choice
-        parameters = roles.parameters(rows)
+        self.alternatives = alternatives(facts)
+        parameters = self.alternatives or roles.parameters(rows)
         self.totals = Totals(
             sum(len(row.row.indices) for row in rows),
             parameters,
@@ -73,7 +74,9 @@ class Params:
     def _loaded(self, facts: ModelFacts, parameters: int | Unknown) -> ties.Loaded:
         """What transformers would hold of it, or why that cannot be said."""
         reason = None
-        if facts.ref.format == "gguf":
+        if self.alternatives is not None:
+            reason = self.alternatives.reason
+        elif facts.ref.format == "gguf":
             reason = "llama.cpp holds a GGUF as stored; transformers dequantizes it first"
         elif any(self.table.components):
             reason = "a pipeline's components are loaded one by one"
@@ -114,6 +117,14 @@ class Params:
             return keys
         places = {component: place for place, component in enumerate(dict.fromkeys(components))}
         return [(places[components[i]], key) for i, key in zip(indices, keys, strict=True)]
+
+
+def alternatives(facts: ModelFacts) -> Unknown | None:
+    """Why several sets of the same names (one model in several quantizations) have no sum."""
+    if not facts.alternatives:
+        return None
+    count = len(facts.alternatives)
+    return Unknown(f"{count} weight sets hold the same names; --weights GLOB chooses one")
 
 
 def gguf_experts(facts: ModelFacts) -> Mapping[str, Any] | None:
@@ -200,7 +211,7 @@ def grouped(params: Params, by: str, depth: int) -> list[Group]:
     of_tensor = {index: fact for fact in params.rows for index in fact.row.indices}
     for index in sorted(of_tensor):
         before = groups.get(keys[index], Group(keys[index], 0, 0, 0, 0))
-        weights = _weights(of_tensor[index])
+        weights = (by != "file" and params.alternatives) or _weights(of_tensor[index])
         groups[keys[index]] = Group(
             keys[index],
             before.tensors + 1,

@@ -316,3 +316,21 @@ def test_a_written_file_is_like_any_other(params: Any, tmp_path: Path) -> None:
     target.chmod(0o600)
     params("-o", str(target))
     document(target.read_text())
+
+
+def test_alternatives_have_no_sum(run: Run, tmp_path: Path) -> None:
+    files = {f"m.{kind}.gguf": folders.gguf_weights("a", "b") for kind in ("Q4_0", "Q5_0", "Q8_0")}
+    folders.write(tmp_path, files)
+    listed = json.loads(run("params", str(tmp_path), "--json").out)
+    why = "3 weight sets hold the same names; --weights GLOB chooses one"
+    totals = listed["totals"]
+    assert totals["parameters"] is totals["active_parameters"] is None
+    assert totals["unknown"] == {"parameters": why, "active_parameters": why}
+    assert (totals["tensors"], totals["stored_elements"], totals["bytes"]) == (6, 192, 768)
+    assert listed["loaded"]["unknown"] == {"parameters": why, "bytes": why}
+    assert why in run("params", str(tmp_path)).out
+    for by, expected in (("dtype", [None]), ("file", [64, 64, 64])):
+        lines = run("params", str(tmp_path), "--by", by, "-f", "jsonl").out.splitlines()
+        assert [json.loads(line)["parameters"] for line in lines] == expected
+    one = json.loads(run("params", str(tmp_path), "--weights", "*Q5*", "--json").out)
+    assert one["totals"]["parameters"] == 64
