@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modelscope_cli import reading
 from modelscope_cli import target as targets
-from modelscope_cli.errors import NotFound, UsageError
-from modelscope_cli.facts import ModelFacts, ModelRef, Note
+from modelscope_cli.errors import MissingShard, NotFound, UsageError
+from modelscope_cli.facts import ModelFacts, ModelRef, Note, Unknown
 from modelscope_cli.sources.local import LocalSource, not_readable
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ def _local(path: str, typed: str, how: How, want_tensors: bool) -> ModelFacts:
         from modelscope_cli.sources import hfcache
 
         if (found := hfcache.within(path, typed)) is not None:
-            return _from_cache(found, None, how, want_tensors)
+            # A note says that a branch was looked up; without one the path names a commit.
+            revision = None if found.note else found.source.ref.revision
+            return _from_cache(found, targets.HubTarget("", revision), how, want_tensors)
     folder, name = (path, None) if is_folder else os.path.split(path)
     kind = "directory" if is_folder else "file"
     source = LocalSource(folder or ".", ModelRef(typed, kind, path=os.path.abspath(path)))
@@ -106,12 +108,28 @@ def _hub(target: targets.HubTarget, typed: str, how: How, want_tensors: bool) ->
         )
     cache, note = hfcache.cache_dir(how.cache_dir)
     found = hfcache.open_snapshot(cache, target, typed)
-    facts = _from_cache(found, target.quant, how, want_tensors)
+    facts = _from_cache(found, target, how, want_tensors)
     return _with_notes(facts, [note] if note else [])
 
 
-def _from_cache(found: Snapshot, quant: str | None, how: How, want_tensors: bool) -> ModelFacts:
-    facts = _read(found.source, found.file, quant, how, want_tensors)
+def _from_cache(
+    found: Snapshot, asked: targets.HubTarget, how: How, want_tensors: bool
+) -> ModelFacts:
+    """Read a snapshot: what it lacks was not downloaded, and that is no defect of a file."""
+    from modelscope_cli.sources.hfcache_repo import download
+
+    repo_id = found.source.ref.id or asked.id
+    try:
+        facts = _read(found.source, found.file, asked.quant, how, want_tensors)
+    except MissingShard as error:
+        raise NotFound(
+            f"{repo_id}: its weights are not all in the HF cache: {error.message}",
+            download(repo_id, asked.revision),
+        ) from error
+    if want_tensors and found.file is None and isinstance(facts.tensors, Unknown):
+        raise NotFound(
+            f"{repo_id}: its weights are not in the HF cache", download(repo_id, asked.revision)
+        )
     return _with_notes(facts, [found.note] if found.note else [])
 
 

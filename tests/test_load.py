@@ -233,6 +233,32 @@ def test_another_cache_folder(tmp_path: Path) -> None:
         open_model("a/b")
 
 
+def test_a_cache_without_the_weights(cache: Cache, run: Run) -> None:
+    cache.add("org/x", MAIN, {"config.json": folders.encoded(folders.BERT)}, refs=("main",))
+    with pytest.raises(NotFound, match=r"^org/x: its weights are not in the HF cache$") as caught:
+        open_model("org/x")
+    assert str(caught.value.hint).endswith(": hf download org/x brings it here")
+    assert run("params", "org/x").code == 3
+    assert run("config", "org/x", "--get", "model_type").out == "bert\n"
+    with pytest.raises(NotFound) as caught:
+        open_model(str(cache.repo("org/x") / "snapshots" / MAIN))
+    assert f"hf download org/x --revision {MAIN}" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_a_cache_without_all_the_weights(cache: Cache, run: Run, index: bool) -> None:
+    files = folders.sharded(index=index)
+    del files["model-00002-of-00002.safetensors"]
+    snapshot = cache.add("org/x", MAIN, files, refs=("main",))
+    with pytest.raises(NotFound, match=r"^org/x: its weights are not all in .*1 of 2") as caught:
+        open_model("org/x")
+    assert "hf download org/x brings it here" in str(caught.value.hint)
+    assert run("params", "org/x").code == 3
+    plain = snapshot.parents[3] / "plain"
+    folders.write(plain, files)
+    assert run("params", str(plain)).code == 4
+
+
 def test_a_gguf_by_its_type(cache: Cache) -> None:
     files = {f"m.{kind}.gguf": folders.gguf_weights(kind) for kind in ("Q4_K_M", "Q8_0")}
     cache.add("org/gguf", MAIN, files, refs=("main",))
