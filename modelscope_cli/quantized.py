@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from modelscope_cli.errors import FormatError, NotFound
 from modelscope_cli.facts import Note, TensorTable
 from modelscope_cli.schemes import FAMILIES
 from modelscope_cli.sources.base import Source
@@ -24,12 +25,11 @@ def values(source: Source, table: TensorTable) -> dict[tuple[str | None, str], b
     room = _MAX_VALUES_BYTES
     by_file: dict[str, list[int]] = {}
     for index in wanted:
-        path, offset = table.files[index], table.offsets[index]
-        room -= table.bytes[index]
-        if path is not None and offset is not None and table.bytes[index] <= MAX_VALUE_BYTES:
+        path, offset, size = table.files[index], table.offsets[index], table.bytes[index]
+        # What is too large, by itself or with all before it, stays unread, and its weight unknown.
+        if path is not None and offset is not None and size <= min(MAX_VALUE_BYTES, room):
             by_file.setdefault(path, []).append(index)
-    if room < 0:
-        return {}  # then what they stand for stays unknown
+            room -= size
     for path, indices in by_file.items():
         with source.open(path) as file:
             for index in indices:
@@ -47,7 +47,15 @@ def declared(
         return {}, ()
     from modelscope_cli.schemes import declared as reader  # few models say anything
 
-    return reader.read(config, {name: _json(source, name) for name in there})
+    values: dict[str, Any] = {}
+    notes: list[Note] = []
+    for name in there:
+        try:
+            values[name] = _json(source, name)
+        except (FormatError, NotFound) as error:  # a hint less; tensor names say as much
+            notes.append(Note(f"{error.message}: it is ignored, tensor names decide", warning=True))
+    found, remarks = reader.read(config, values)
+    return found, (*notes, *remarks)
 
 
 def _mentions_quantization(config: Mapping[str, Any]) -> bool:
