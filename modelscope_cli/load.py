@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modelscope_cli import reading
 from modelscope_cli import target as targets
-from modelscope_cli.errors import MissingShard, NotFound, UsageError
+from modelscope_cli.errors import MissingShard, NotFound, UsageError, did_you_mean
 from modelscope_cli.facts import ModelFacts, ModelRef, Note, Unknown
+from modelscope_cli.hub_names import KINDS
 from modelscope_cli.sources.local import LocalSource, not_readable
 
 if TYPE_CHECKING:
@@ -93,8 +94,12 @@ def _local(path: str, typed: str, how: How, want_tensors: bool) -> ModelFacts:
 
 def _missing(path: str, error: OSError) -> NotFound:
     found = not_readable(path, error)
-    if isinstance(error, FileNotFoundError) and not os.path.islink(path):
-        found.hint = targets.missing_path_hint(path)
+    if not isinstance(error, FileNotFoundError) or os.path.islink(path):
+        return found
+    hint = targets.missing_path_hint(path)
+    if hint is not None and path.partition("/")[0] in KINDS:  # a dataset, a Space
+        return NotFound(hint, "there is no file or folder of that name here either")
+    found.hint = hint
     return found
 
 
@@ -107,9 +112,29 @@ def _hub(target: targets.HubTarget, typed: str, how: How, want_tensors: bool) ->
             "without it the HF cache answers",
         )
     cache, note = hfcache.cache_dir(how.cache_dir)
-    found = hfcache.open_snapshot(cache, target, typed)
+    try:
+        found = hfcache.open_snapshot(cache, target, typed)
+    except NotFound as error:
+        if target.may_be_path and os.path.exists(os.path.expanduser(target.id)):
+            raise _not_inside(target, typed) from error
+        raise
     facts = _from_cache(found, target, how, want_tensors)
     return _with_notes(facts, [note] if note else [])
+
+
+def _not_inside(target: targets.HubTarget, typed: str) -> NotFound:
+    """The error for a file, type or revision of a folder that is here and lacks it."""
+    what = f"{typed}: there is no such file"
+    if target.quant is not None:
+        hint = f"{target.id} is here: --weights '*{target.quant}*' chooses in a folder"
+        return NotFound(what, hint)
+    if target.file is None:
+        return NotFound(what, f"{target.id} is here, and has no revisions")
+    folder, name = os.path.split(os.path.join(os.path.expanduser(target.id), target.file))
+    try:
+        return NotFound(what, did_you_mean(name, os.listdir(folder)))
+    except OSError:
+        return NotFound(what)
 
 
 def _from_cache(

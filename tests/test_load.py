@@ -165,6 +165,34 @@ def test_a_blob_has_no_ending(tmp_path: Path) -> None:
     assert not _warnings(facts)
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("org/m/confg.json", "did you mean config.json?"),
+        ("org/m/tokenizer.model", None),
+        ("org/m/deep/er/x.json", None),
+        ("org/m:Q8_0", "org/m is here: --weights '*Q8_0*' chooses in a folder"),
+        ("org/m@v1", "org/m is here, and has no revisions"),
+    ],
+)
+def test_what_a_folder_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, hint: str | None
+) -> None:
+    folders.write(tmp_path / "org" / "m", {"config.json": folders.BERT})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFound) as caught:
+        open_model(text)
+    assert caught.value.message == f"{text}: there is no such file"
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize("text", ["datasets/org/x", "spaces/org/x"])
+def test_what_is_no_model_is_said_first(text: str) -> None:
+    with pytest.raises(NotFound, match=f"^{text} is a .* of the Hub: mscope looks at models") as e:
+        open_model(text)
+    assert e.value.hint == "there is no file or folder of that name here either"
+
+
 # The HF cache
 
 
