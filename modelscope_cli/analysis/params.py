@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from modelscope_cli.analysis import experts, order, packed, roles, ties
 from modelscope_cli.analysis.fold import fold, regrouped, templates
 from modelscope_cli.analysis.roles import RowFact
+from modelscope_cli.analysis.stored import stored_bytes
 from modelscope_cli.facts import ModelFacts, TensorFact, TensorTable, Unknown
 from modelscope_cli.schemes.base import Logical
 
@@ -61,7 +62,7 @@ class Params:
             parameters,
             self._active(facts, parameters),
             sum(row.elements for row in rows),
-            sum(row.bytes for row in rows),
+            stored_bytes(rows, table, facts.files),
         )
         self.loaded = self._loaded(facts, parameters)
 
@@ -84,7 +85,8 @@ class Params:
             reason = "only some of the tensors are listed"
         if reason is not None:
             return ties.Loaded(Unknown(reason), Unknown(reason), ())
-        same = [n for file in facts.files for n in file.metadata.get("same_tensors", ())]
+        files = [file for file in facts.files if file.format == "torch"]
+        same = [names for file in files for names in file.metadata.get("same_tensors", ())]
         return ties.loaded(self.table, self.rows, parameters, facts.config, same)
 
     def listed(self) -> list[Row]:

@@ -39,6 +39,9 @@ Pairs = tuple[tuple[str, str], ...]
 class Loaded(NamedTuple):
     """A checkpoint as transformers would hold it: each tied tensor once.
 
+    The first `in_file` of the ties are facts of a torch file, which stores those tensors once;
+    `apart` are the parameters if only they were tied. With no other tie and no dtype changed the
+    basis is exact.
     `parameters` and `bytes` (floats at the dtype loaded as) are Unknown where the tie is.
     """
 
@@ -46,6 +49,8 @@ class Loaded(NamedTuple):
     bytes: int | Unknown
     tied: Pairs
     basis: str = "estimate"
+    in_file: int = 0
+    apart: int = 0
 
 
 def loaded(
@@ -67,17 +72,28 @@ def loaded(
         ties = _config_ties(config)
         if isinstance(ties, Unknown):
             return Loaded(ties, ties, ())
-    again = {second for _, second in pairs}
-    twice = [row for row, name in enumerate(table.names) if name in again] if again else []
+    stored, again = {name for _, name in known}, {name for _, name in pairs}
+    sizes = {n: table.elements[i] for i, n in enumerate(table.names) if n in again} if again else {}
     dtype = load_dtype(config, table)
+    size = _held_bytes(rows, table, again, dtype)
+    exact = pairs and pairs == known and size == _held_bytes(rows, table, again, None)
     return Loaded(
-        parameters - sum(table.elements[row] for row in twice),
-        sum(_held_bytes(fact, table, again, dtype) for fact in rows),
+        parameters - sum(sizes.values()),
+        size,
         pairs,
+        "exact" if exact else "estimate",
+        len(known),
+        parameters - sum(sizes[name] for name in stored),
     )
 
 
-def _held_bytes(fact: RowFact, table: TensorTable, again: set[str], dtype: DType | None) -> int:
+def _held_bytes(
+    rows: Sequence[RowFact], table: TensorTable, again: set[str], dtype: DType | None
+) -> int:
+    return sum(_row_bytes(fact, table, again, dtype) for fact in rows)
+
+
+def _row_bytes(fact: RowFact, table: TensorTable, again: set[str], dtype: DType | None) -> int:
     """Bytes of a row's tensors in memory, but for those that others are tied to."""
     kept = [i for i in fact.row.indices if table.names[i] not in again] if again else []
     indices = kept if again else fact.row.indices

@@ -44,16 +44,26 @@ class Place(NamedTuple):
 Places = Callable[[Storage | PickledStorage], tuple[Storage, Place]]
 
 
+class Extent(NamedTuple):
+    """What a tensor spans: `bytes` from `start` in the file's storage of that number."""
+
+    storage: int
+    start: int
+    bytes: int
+
+
 class Listing(NamedTuple):
     """All rows, groups of names, the storages used, what to say.
 
     `shared` tensors look into one storage, each at its own part perhaps; `same` ones are the
-    same numbers in the same shape.
+    same numbers in the same shape. `extents` are by name, of tensors whose bytes are not theirs
+    alone or fewer than their elements take.
     """
 
     table: TensorTable
     shared: list[list[str]]
     same: list[list[str]]
+    extents: dict[str, Extent]
     used: set[str]
     notes: list[Note]
 
@@ -67,6 +77,7 @@ class _Lister:
         self.places = places
         self.table = TensorTable()
         self.users: dict[str, dict[str, _View]] = {}  # by storage, then by name
+        self.spans: dict[str, list[tuple[str, int, int, int]]] = {}  # as extents, and row bytes
         self.without_data = 0
         self.sparse: list[str] = []
 
@@ -98,7 +109,10 @@ class _Lister:
         start = self._start(name, tensor, dtype.block_bytes, reach if elements else 0, storage)
         view = (start, dtype.name, shape, tensor.stride)
         self.users.setdefault(storage.key, {})[name] = view
-        return _row(dtype, shape, elements, None if place.start is None else place.start + start)
+        row = _row(dtype, shape, elements, None if place.start is None else place.start + start)
+        span = name, start, reach * dtype.block_bytes if elements else 0, row.bytes
+        self.spans.setdefault(storage.key, []).append(span)
+        return row
 
     def _start(self, name: str, tensor: Tensor, item: int, reach: int, storage: Storage) -> int:
         """Where the tensor starts in its root storage, in bytes. Raises if it ends outside."""
@@ -121,6 +135,18 @@ class _Lister:
         self.sparse.append(name)
         stored = sum(row.bytes for row in rows)
         self.table.append(name, dtype.name, shape, elements, stored, self.file, None)
+
+    def extents(self) -> dict[str, Extent]:
+        """By name; a name that two tensors have tells nothing of either."""
+        found: dict[str, Extent] = {}
+        several: set[str] = set(self.sparse)
+        for number, spans in enumerate(self.spans.values()):
+            for name, start, size, stored in spans:
+                if name in found:
+                    several.add(name)
+                if len(spans) > 1 or size < stored:
+                    found[name] = Extent(number, start, size)
+        return {name: extent for name, extent in found.items() if name not in several}
 
     def notes(self) -> list[Note]:
         notes = []
@@ -201,7 +227,7 @@ def list_tensors(file: str, named: Named, places: Places) -> Listing:
     groups = [views for views in lister.users.values() if len(views) > 1]
     shared = _bounded([list(views) for views in groups])
     same = _bounded([names for views in groups for names in _same(views)])
-    return Listing(lister.table, shared, same, set(lister.users), lister.notes())
+    return Listing(lister.table, shared, same, lister.extents(), set(lister.users), lister.notes())
 
 
 def _same(views: Mapping[str, _View]) -> list[list[str]]:

@@ -77,6 +77,7 @@ def _read(file: OpenFile, seen: Seen) -> FileContents:
         "foreign_globals": foreign[:MAX_FOREIGN],
         "shared_storages": listing.shared,
         "same_tensors": listing.same,
+        "extents": listing.extents,
         "byteorder": contents.byteorder,
     }
     fact = FileFact(file.path, "torch", file.size, contents.header_bytes, metadata)

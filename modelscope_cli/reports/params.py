@@ -173,12 +173,21 @@ class _Listing:
         totals, held = self.params.totals, self.params.loaded
         if self.params.choice.top is not None:
             yield Note(f"--top {self.params.choice.top} limits the rows, not the totals")
-        if held.tied and isinstance(held.parameters, int):
-            (source, target), *more = held.tied
+        same, tied = held.tied[: held.in_file], held.tied[held.in_file :]
+        if same:
+            (source, target), *more = same
+            others = f" (and {counted(len(more), 'more name')})" if more else ""
+            yield Note(
+                f"{target} is the same tensor as {source}{others}: stored once, listed under each"
+            )
+        elif totals.bytes < sum(row.bytes for row in self.params.rows):
+            yield Note("tensors share storages: the total counts each byte once")
+        if tied and isinstance(held.parameters, int):
+            (source, target), *more = tied
             others = f" and {len(more)} more" if more else ""
             yield Note(
                 f"{target} is tied to {source}{others}: stored twice, loaded once; were the values "
-                f"not equal, transformers would load {totals.parameters:,} parameters"
+                f"not equal, transformers would load {held.apart:,} parameters"
             )
 
     def document(self) -> Mapping[str, Any]:
