@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import lcm, prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from modelscope_cli.analysis import kinds
 from modelscope_cli.analysis.fold import HOLE, Folded
-from modelscope_cli.analysis.roles import PARAMETER, RowFact
+from modelscope_cli.analysis.roles import PARAMETER, QUANTIZATION, RowFact
 from modelscope_cli.dtypes import DTYPES
-from modelscope_cli.errors import UsageError, did_you_mean
+from modelscope_cli.errors import FormatError, UsageError, did_you_mean
 from modelscope_cli.facts import Shape, TensorTable, Unknown
 from modelscope_cli.schemes import FAMILIES, GGML_MODULE, family_of, ggml_scheme
 from modelscope_cli.schemes.base import Held, Logical, Options, Packing, Part, Scheme
@@ -59,6 +59,10 @@ class ModelPacking(NamedTuple):
     kept: list[Kept]
     weights: int | Unknown
     stored_bytes: int
+
+
+class NothingSeenThrough(FormatError):
+    """None of the packed weights that were asked about can be told the shape of."""
 
 
 class Reading(NamedTuple):
@@ -141,6 +145,68 @@ def as_stored(rows: Sequence[RowFact], weights: int | Unknown) -> ModelPacking:
     packed = [_stored(fact) for fact in rows if fact.logical is not None]
     kept = [Kept(f, None) for f in rows if f.role == PARAMETER and f.logical is None]
     return ModelPacking(packed, kept, weights, sum(fact.bytes for fact in rows))
+
+
+def declared(quantization: Mapping[str, Any]) -> str | None:
+    """What the files of a model declare, where they declare any quantization."""
+    if not quantization:
+        return None
+    method = str(quantization.get("quant_method") or "an unnamed method")[:_MAX_QUOTED]
+    return f"the model declares quantization by {method}"
+
+
+_MAX_QUOTED = 40  # characters of an untrusted value in a note
+
+
+def require_seen(found: ModelPacking, table: TensorTable, target: str) -> None:
+    """Raise NothingSeenThrough, with the first reason, where no packed weight was understood."""
+    reasons = [row.logical_shape for row in found.packed]
+    first = next(iter(reasons), None)
+    if not isinstance(first, Unknown) or not all(isinstance(each, Unknown) for each in reasons):
+        return
+    index = found.packed[0].row.indices[0]
+    name = table.names[index]
+    raise NothingSeenThrough(table.files[index] or target, first.reason, tensor=name)
+
+
+def only(
+    found: ModelPacking, rows: Sequence[RowFact], table: TensorTable, name: str
+) -> ModelPacking:
+    """One packed weight alone, by its name or that of its module.
+
+    Raises UsageError with near names, and for a tensor that stays as it is with the reason.
+    """
+    base = name.removesuffix(".weight")
+    wanted = {name, *(base + ending for ending in _NAMES_OF_PACKED)}
+    for row in found.packed:
+        for index in row.row.indices:
+            if table.names[index] in wanted:
+                one = row.row._replace(name=table.names[index], indices=[index])
+                return _alone(row._replace(row=one))
+    for fact in rows:
+        for index in fact.row.indices:
+            if table.names[index] in (name, f"{name}.weight"):
+                raise UsageError(_why_not(found, fact, table, index))
+    names = [table.names[index] for row in found.packed for index in row.row.indices]
+    raise UsageError(f"no packed tensor is called {name!r}", did_you_mean(name, names))
+
+
+_NAMES_OF_PACKED = (".weight", ".qweight", ".weight_packed", "_blocks", ".blocks")
+
+
+def _alone(row: PackedRow) -> ModelPacking:
+    shape = row.logical_shape
+    weights = shape if isinstance(shape, Unknown) else prod(shape)
+    return ModelPacking([row], [], weights, row.total_bytes)
+
+
+def _why_not(found: ModelPacking, fact: RowFact, table: TensorTable, index: int) -> str:
+    """Why a tensor of the model is no packed one."""
+    name, dtype = table.names[index], table.dtypes[index]
+    if fact.role == QUANTIZATION:
+        return f"{name} ({dtype}) belongs to a packed weight: ask for that one"
+    reason = next((kept.reason for kept in found.kept if kept.fact.row == fact.row), None)
+    return f"{name} is not packed: it stays as {dtype}" + (f" ({reason})" if reason else "")
 
 
 def _stored(fact: RowFact) -> PackedRow:

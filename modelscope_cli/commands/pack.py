@@ -27,6 +27,7 @@ _SHORT_DTYPES = {"bf16": "BF16", "fp16": "F16", "half": "F16", "fp32": "F32", "f
 
 @command_
 def command(
+    context: typer.Context,
     model: Model = None,
     *,
     shape: Annotated[
@@ -88,6 +89,11 @@ def command(
     )  # fmt: skip
     if shape is not None and stored is not None:
         raise UsageError("--shape and --stored exclude each other")
+    typed = _typed(context)  # what a settings file or the environment says is no request
+    if shape is not None:
+        _refuse_beside("--shape", typed & {"model", "tensor"}, "a shape is all it looks at")
+    if stored is not None:
+        _refuse_beside("--stored", typed & _NOT_BACKWARDS, "--storage says the stored dtype")
     if verify and shape is None:
         raise UsageError("--verify needs --shape", "mscope pack --shape 4096x14336 --verify")
     if stored is None:  # a wrong scheme or option is said at once, whatever the model's weights
@@ -98,7 +104,31 @@ def command(
     how = load.How(*opening)
     if stored is not None:
         return _backwards(_parse_shape("--stored", stored), options, model, how)
-    return _of_model(load.open_model(model, how), scheme, options, tensor)
+    return _of_model(load.open_model(model, how), scheme, options, tensor, typed)
+
+
+_NOT_BACKWARDS = {"scheme", "tensor", *Options._fields} - {"storage"}
+
+
+def _typed(context: typer.Context) -> set[str]:
+    """The parameters that stand on the command line itself."""
+    sources = {
+        param.name: context.get_parameter_source(param.name or "")
+        for param in context.command.params
+    }
+    return {
+        name
+        for name, source in sources.items()
+        if name is not None and source is not None and source.name == "COMMANDLINE"
+    }
+
+
+def _refuse_beside(flag: str, others: set[str], hint: str) -> None:
+    """Options that would do nothing."""
+    if others:
+        other = min(others)
+        other = "MODEL" if other == "model" else packing.flag(other)
+        raise UsageError(f"{flag} and {other} exclude each other", hint)
 
 
 def _of_shape(shape: Shape, scheme: str | None, options: Options, verify: bool) -> Report:
@@ -125,38 +155,54 @@ def _backwards(stored: Shape, options: Options, model: str | None, how: load.How
 
 
 def _of_model(
-    facts: ModelFacts, scheme: str | None, options: Options, tensor: str | None
+    facts: ModelFacts,
+    scheme: str | None,
+    options: Options,
+    tensor: str | None,
+    typed: set[str],
 ) -> Report:
     table = _table(facts)
     examined = params_analysis.examine(facts, table, params_analysis.Choice())
     rows = examined.folded()  # in natural order
+    hidden = None
     if packing.is_packed(rows):
-        if scheme is not None:
-            raise UsageError(
-                f"{facts.ref.target} is packed already: --scheme is for unquantized models"
-            )
+        _refuse_to_repack(facts.ref.target, typed)
         found = packing.as_stored(rows, examined.totals.parameters)
         used = None
+        packing.require_seen(found, table, facts.ref.target)
     else:
-        used = scheme or packing.DEFAULT_SCHEME
-        found = packing.what_if(rows, table, used, options)
+        hidden = packing.declared(facts.quantization)
+        used = scheme or (None if hidden else packing.DEFAULT_SCHEME)
+        if used is None:
+            _refuse_without_scheme(typed)
+            found = packing.as_stored(rows, examined.totals.parameters)
+        else:
+            found = packing.what_if(rows, table, used, options)
     if tensor is not None:
-        found = _only(found, table, tensor)
-    notes = [*facts.notes, *_notes(found, used)]
+        found = packing.only(found, rows, table, tensor)
+        packing.require_seen(found, table, facts.ref.target)
+    notes = [*facts.notes, *_hidden_note(hidden, used), *_notes(found, used)]
     steps = found.packed[0].steps if tensor is not None and found.packed else ()
     return reports.of_model(facts, found, used, notes, steps)
 
 
-def _only(found: packing.ModelPacking, table: TensorTable, name: str) -> packing.ModelPacking:
-    """The row of one tensor, by its name or that of its module."""
-    wanted = {name, f"{name}.weight", f"{name}.qweight", f"{name}.weight_packed"}
-    for row in found.packed:
-        for index in row.row.indices:
-            if table.names[index] in wanted:
-                one = row.row._replace(name=table.names[index], indices=[index])
-                return found._replace(packed=[row._replace(row=one)], kept=[])
-    names = [table.names[index] for row in found.packed for index in row.row.indices]
-    raise UsageError(f"no packed tensor is called {name!r}", did_you_mean(name, names))
+def _refuse_to_repack(target: str, typed: set[str]) -> None:
+    flags = [packing.flag(name) for name in ("scheme", *Options._fields) if name in typed]
+    if flags:
+        raise UsageError(f"{target} is packed already: {flags[0]} is for unquantized models")
+
+
+def _refuse_without_scheme(typed: set[str]) -> None:
+    flags = [packing.flag(name) for name in Options._fields if name in typed]
+    if flags:
+        raise UsageError(f"{flags[0]} needs --scheme here: the model says it is quantized already")
+
+
+def _hidden_note(hidden: str | None, scheme: str | None) -> list[Note]:
+    if hidden is None:
+        return []
+    ending = "" if scheme else "; --scheme NAME shows what packing it would give"
+    return [Note(f"{hidden}, but nothing here could be read as packed{ending}", warning=True)]
 
 
 def _notes(found: packing.ModelPacking, scheme: str | None) -> list[Note]:

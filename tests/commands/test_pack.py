@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.builders import checkpoints
+from tests.builders.safetensors import Tensor
 from tests.running import ROOT, Golden, Run
 
 SCHEMA = json.loads((ROOT / "modelscope_cli" / "schemas" / "pack.json").read_text("utf-8"))
@@ -74,6 +75,13 @@ def test_shapes_as_people_write_them(run: Run, text: str) -> None:
         ["builtin:bert-base-uncased", "--scheme", "awq", "--group", "-7"],
         ["builtin:bert-base-uncased", "--block", "63"],
         ["no/such", "--scheme", "Q4_K_M"],
+        ["builtin:bert-base-uncased", "--shape", "8x8"],
+        ["--shape", "8x8", "--tensor", "x"],
+        ["--stored", "8x8", "--scheme", "nf4"],
+        ["--stored", "8x8", "--tensor", "x"],
+        ["--stored", "8x8", "--bits", "4"],
+        ["--stored", "8x8", "--block", "64"],
+        ["--stored", "8x8", "--double-quant"],
     ],
 )
 def test_what_cannot_be_packed_is_a_usage_error(run: Run, argv: list[str]) -> None:
@@ -128,6 +136,97 @@ def test_a_packed_model_is_not_packed_again(run: Run, nf4_folder: Path) -> None:
     done = run("pack", str(nf4_folder), "--scheme", "gptq")
     assert done.code == 2
     assert "packed already" in done.err
+
+
+@pytest.mark.parametrize("option", [("--double-quant",), ("--storage", "u8"), ("--block", "64")])
+def test_options_of_packing_say_nothing_to_a_packed_model(
+    run: Run, nf4_folder: Path, option: tuple[str, ...]
+) -> None:
+    done = run("pack", str(nf4_folder), *option)
+    assert done.code == 2
+    assert option[0] in done.err
+
+
+@pytest.fixture
+def declared(tmp_path: Path) -> Path:
+    """A model that says it is quantized, of whose tensors none is."""
+    tensors = [Tensor("model.layers.0.mlp.up_proj.weight", "BF16", (64, 64))]
+    config = {"quantization_config": {"quant_method": "hqq"}}
+    return checkpoints.write(tmp_path, checkpoints.Checkpoint(tensors, config, {}))
+
+
+def test_a_model_that_says_it_is_quantized_is_not_packed_unasked(run: Run, declared: Path) -> None:
+    done = run("pack", str(declared))
+    assert done.code == 0
+    assert "nf4" not in done.out
+    assert "declares quantization by hqq, but nothing here could be read as packed" in done.err
+    assert document(run, str(declared))["totals"]["basis"] == "exact"
+    assert run("pack", str(declared), "--double-quant").code == 2
+    asked = run("pack", str(declared), "--scheme", "nf4")
+    assert asked.code == 0
+    assert "hqq" in asked.err
+
+
+def test_options_that_a_setting_gives_are_no_request(run: Run, nf4_folder: Path) -> None:
+    settings = {"MSCOPE_MODEL": str(nf4_folder), "MSCOPE_SCHEME": "nf4"}
+    assert run("pack", "--shape", "8x8", env=settings).code == 0
+    assert run("pack", env=settings).code == 0
+    assert run("pack", "--stored", "8x8", env=settings).code == 0
+
+
+@pytest.fixture
+def lying(tmp_path: Path) -> Path:
+    """A GPTQ checkpoint of two weights; `bad` has scales that do not fit."""
+    groups = {"bad": 7, "good": 1}
+    tensors = [
+        tensor
+        for name, count in groups.items()
+        for tensor in (
+            Tensor(f"{name}.g_idx", "I32", (128,)),
+            Tensor(f"{name}.qweight", "I32", (16, 64)),
+            Tensor(f"{name}.qzeros", "I32", (count, 9 if name == "bad" else 8)),
+            Tensor(f"{name}.scales", "F16", (count, 64)),
+        )
+    ]
+    config = {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}}
+    return checkpoints.write(tmp_path, checkpoints.Checkpoint(tensors, config, {}))
+
+
+def test_a_checkpoint_of_which_nothing_can_be_seen_through_fails(run: Run, lying: Path) -> None:
+    only_bad = lying / "only-bad"
+    tensors = [Tensor("bad.qweight", "I32", (16, 64)), Tensor("bad.scales", "F16", (7, 63))]
+    checkpoints.write(only_bad, checkpoints.Checkpoint(tensors, {}, {}))
+    done = run("pack", str(only_bad))
+    assert (done.code, done.out) == (4, "")
+    assert "'bad.qweight'" in done.err
+    assert document(run, str(lying))["totals"]["parameters"] is None  # one of two was read
+
+
+def test_one_tensor_that_cannot_be_seen_through_says_why(run: Run, lying: Path) -> None:
+    done = run("pack", str(lying), "--tensor", "bad")
+    assert (done.code, done.out) == (4, "")
+    assert ".qzeros" in done.err
+    made = document(run, str(lying), "--tensor", "good")
+    assert made["totals"]["parameters"] == 128 * 64
+    assert made["totals"]["stored_bytes"] == made["tensors"][0]["total_bytes"]
+
+
+def test_a_tensor_that_is_not_packed_says_so(run: Run, nf4_folder: Path) -> None:
+    done = run("pack", str(nf4_folder), "--tensor", "lm_head")
+    assert done.code == 2
+    assert "lm_head.weight is not packed: it stays as BF16" in done.err
+    head = run("pack", "builtin:llama3-8b", "--tensor", "lm_head.weight")
+    assert head.code == 2
+    assert "the output head" in head.err
+    state = "model.layers.0.mlp.up_proj.weight.absmax"
+    assert "belongs to a packed weight" in run("pack", str(nf4_folder), "--tensor", state).err
+
+
+def test_an_expert_is_found_by_its_parameters_name(run: Run, tmp_path: Path) -> None:
+    checkpoints.write(tmp_path, checkpoints.gpt_oss())
+    name = "model.layers.3.mlp.experts.gate_up_proj"
+    made = document(run, str(tmp_path), "--tensor", name)
+    assert made["tensors"][0]["name"] == f"{name}_blocks"
 
 
 def test_a_state_that_lies_is_shown_unknown_and_the_rest_comes_out(
