@@ -72,11 +72,17 @@ class SettingsCommand(TyperCommand):
             found = settings.find(models)
             named = found.for_command(self.name or "").get("model")
             if typed or found.path is None or not isinstance(named, str):
-                return found
+                return _with_those_in(models, found)
             folders = _folders(_beside(found.path, named))
             if not settings.inside(os.path.dirname(found.path), folders):
-                return found
+                return _with_those_in([*models, *folders], found)
             models += folders
+
+
+def _with_those_in(models: list[str], found: settings.Settings) -> settings.Settings:
+    """`found`, and among what is ignored the files that lie in the models themselves."""
+    more = settings.lying_in(models, (*found.ignored, *([found.path] if found.path else [])))
+    return found._replace(ignored=(*found.ignored, *more))
 
 
 def _typed(ctx: Any, param: Any, value: Any, found: settings.Settings) -> Any:

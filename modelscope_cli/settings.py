@@ -51,6 +51,22 @@ def find(models: Iterable[str]) -> Settings:
     return Settings(None, {}, tuple(ignored))
 
 
+def lying_in(folders: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Files directly in the models looked at that would be settings elsewhere.
+
+    `known` are those that were met on the way up.
+    """
+    seen = {os.path.realpath(path) for path in known}
+    found = []
+    for folder in folders:
+        for path in (os.path.join(folder, OWN_FILE), os.path.join(folder, SHARED_FILE)):
+            real = os.path.realpath(path)
+            if os.path.isfile(path) and real not in seen and _would_be_used(path):
+                found.append(path)
+                seen.add(real)
+    return found
+
+
 def read(path: str) -> Settings:
     """The settings of a file that the user named. Raises UsageError."""
     if not os.path.isfile(path):

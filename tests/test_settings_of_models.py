@@ -58,7 +58,17 @@ def test_settings_inside_the_model_are_not_taken(run: Run, work: Path, name: str
         (model / "inside", ["../config.json"]),
     ):
         assert _not_used(run("params", *argv, cwd=cwd)), (cwd, argv)
-    assert not run("params", _model(work), cwd=work).err  # from elsewhere it is not even seen
+    elsewhere = run("params", _model(work), cwd=work)
+    assert _not_used(elsewhere)
+    assert elsewhere.err.count("mscope: ") == 1
+    assert not run("params", _model(work), "-q", cwd=work).err
+    other = run("config", "builtin:huozi3", "--diff", _model(work), cwd=work)
+    assert "never taken" in other.err
+
+
+def test_a_project_without_our_table_is_no_note(run: Run, work: Path) -> None:
+    _set(Path(_model(work)), "[project]\nname = 'a'", "pyproject.toml")
+    assert not run("params", _model(work), cwd=work).err
 
 
 def test_a_model_reached_by_a_link(run: Run, work: Path, tmp_path: Path) -> None:
