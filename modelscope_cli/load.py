@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modelscope_cli import reading
 from modelscope_cli import target as targets
-from modelscope_cli.errors import MissingShard, NotFound, UsageError, did_you_mean
+from modelscope_cli.errors import MissingShard, MscopeError, NotFound, UsageError, did_you_mean
 from modelscope_cli.facts import ModelFacts, ModelRef, Note, Unknown
 from modelscope_cli.hub_names import KINDS
-from modelscope_cli.sources.local import LocalSource, not_readable
+from modelscope_cli.sources.local import LocalFile, LocalSource, not_readable
 
 if TYPE_CHECKING:
     from modelscope_cli.sources.hfcache import Snapshot
@@ -38,7 +38,7 @@ def open_model(
     Raises MscopeError subclasses: UsageError, NotFound, FormatError.
     """
     how = how or How()
-    default = model is None and not holds_a_model(".")
+    default = model is None and not _current_folder_holds_one()
     if model is None:
         model = f"builtin:{DEFAULT_BUILTIN}" if default else "."
     target = targets.parse(model, revision=how.revision, endpoint=os.environ.get("HF_ENDPOINT"))
@@ -52,11 +52,39 @@ def open_model(
 
 
 def holds_a_model(folder: str) -> bool:
-    """Whether a folder on disk holds a model, by its file names."""
+    """Whether a folder on disk holds a model, by its file names and what a config.json says."""
     try:
-        return reading.holds_a_model(os.listdir(folder))
+        names = os.listdir(folder)
     except OSError:
         return False
+    if reading.holds_a_model([name for name in names if name != "config.json"]):
+        return True
+    return "config.json" in names and _configures_a_model(os.path.join(folder, "config.json"))
+
+
+def _configures_a_model(path: str) -> bool:
+    """Whether a config.json is a model's: many programs have a file of that name."""
+    try:
+        with LocalFile(path, path) as file:
+            start = file.read_at(0, min(file.size, _CONFIG_START))
+    except MscopeError:
+        return False
+    return any(key in start for key in _MODEL_KEYS)
+
+
+_CONFIG_START = 1_000_000  # bytes
+_MODEL_KEYS = (b'"model_type"', b'"architectures"', b'"_class_name"', b'"quantization_config"')
+
+
+def _current_folder_holds_one() -> bool:
+    """Raises NotFound where that cannot be told: the default would hide it."""
+    try:
+        os.listdir(".")
+    except FileNotFoundError:  # the current folder was removed
+        return False
+    except OSError as error:
+        raise not_readable(".", error) from error
+    return holds_a_model(".")
 
 
 def _exists(text: str) -> bool:
