@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from modelscope_cli import load
-from modelscope_cli.analysis import packing
+from modelscope_cli.analysis import disagreement, packing
 from modelscope_cli.analysis import params as params_analysis
 from modelscope_cli.analysis.experts import is_routed
 from modelscope_cli.dtypes import SAFETENSORS, TORCH
@@ -164,6 +164,7 @@ def _of_model(
     table = _table(facts)
     examined = params_analysis.examine(facts, table, params_analysis.Choice())
     rows = examined.folded()  # in natural order
+    facts = disagreement.told(facts, rows)
     hidden = None
     if packing.is_packed(rows):
         _refuse_to_repack(facts.ref.target, typed)

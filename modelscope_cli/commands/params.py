@@ -11,7 +11,7 @@ import typer
 from modelscope_cli import load
 from modelscope_cli.analysis import params as analysis
 from modelscope_cli.errors import UsageError, did_you_mean
-from modelscope_cli.facts import Unknown
+from modelscope_cli.facts import ModelFacts, Unknown
 from modelscope_cli.options import Model, Opening, Output, choice
 from modelscope_cli.options import command as command_
 from modelscope_cli.report import Report
@@ -68,9 +68,17 @@ def command(
     examined = analysis.examine(facts, facts.tensors, chosen)
     if facts.tensors.names and not examined.rows:
         _refuse_empty(chosen, facts.tensors.names)
+    if facts.quantization:
+        facts = _told(facts, examined)
     if by is not None:
         return reports.of_groups(facts, examined, by, depth)
     return reports.of_tensors(facts, examined, fold)
+
+
+def _told(facts: ModelFacts, examined: analysis.Params) -> ModelFacts:
+    from modelscope_cli.analysis import disagreement  # few models declare anything
+
+    return disagreement.told(facts, examined.rows)
 
 
 def _sort(text: str) -> tuple[str, bool]:

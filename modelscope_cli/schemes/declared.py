@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from modelscope_cli.facts import Note
+from modelscope_cli.schemes import nonsense
 
 _KEYS = ("quantization_config", "compression_config")
 _DEPTH = 4  # of sub-configs: thinker_config.text_config is the deepest seen
@@ -55,11 +56,12 @@ def read(
     """
     merged: dict[str, Any] = {}
     first, notes = "", []
+    mistyped: dict[str, list[str]] = {}
     for found in chain(islice(_in_config(config or {}), MAX_PLACES), _in_files(others)):
         if found.raw is None:  # `"quantization_config": null` is common, and says nothing
             continue
         if not isinstance(found.raw, Mapping):
-            notes.append(_wrong_type(found.place, found.raw, "an object"))
+            mistyped.setdefault(_kind(found.raw), []).append(found.place)
             continue
         stated, remarks = _normal(found, merged.get("quant_method") or found.method)
         notes += remarks
@@ -68,7 +70,8 @@ def read(
         first = first or (found.place if stated else "")
         if merged.get("quant_method") in (None, stated.get("quant_method")):
             merged = {**stated, **merged}
-    return merged, tuple(notes)
+    notes += [_wrong_type(places, is_, "an object") for is_, places in mistyped.items()]
+    return merged, (*notes, *nonsense.notes(merged))
 
 
 def _in_config(config: Mapping[str, Any]) -> Iterator[_Declaration]:
@@ -106,7 +109,7 @@ def _normal(found: _Declaration, otherwise: str | None) -> tuple[dict[str, Any],
     notes: list[Note] = []
     method = stated.pop("quant_method", None)
     if method is not None and not isinstance(method, str):
-        notes.append(_wrong_type(f"{found.place}.quant_method", method, "text"))
+        notes.append(_wrong_type([f"{found.place}.quant_method"], _kind(method), "text"))
         method = None
     if not stated and method is None:
         return {}, notes
@@ -156,10 +159,15 @@ def _same(a: object, b: object) -> bool:
     return a == b
 
 
-def _wrong_type(place: str, value: object, wanted: str) -> Note:
+def _wrong_type(places: Sequence[str], is_: str, wanted: str) -> Note:
+    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+    said = f"{places[0]}{more} is {is_}, not {wanted}"
+    return Note(f"{said}: it is ignored, tensor names decide", warning=True)
+
+
+def _kind(value: object) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "a truth value"}
-    is_ = names.get(type(value), "a number")
-    return Note(f"{place} is {is_}, not {wanted}: it is ignored, tensor names decide", warning=True)
+    return names.get(type(value), "a number")
 
 
 def _quoted(value: object) -> str:

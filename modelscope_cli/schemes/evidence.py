@@ -42,10 +42,11 @@ def matrix(members: Mapping[str, Member], name: str) -> Member:
 def numbers(declared: Mapping[str, Any], *keys: str) -> list[int]:
     """The sensible whole numbers that a config has under those keys."""
     values = (declared.get(key) for key in keys)
-    return [value for value in values if _is_size(value)]
+    return [value for value in values if is_size(value)]
 
 
-def _is_size(value: object) -> TypeGuard[int]:
+def is_size(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number that can be a size."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MAX_NUMBER
 
 
@@ -73,7 +74,7 @@ def declared_blocks(declared: Mapping[str, Any]) -> list[tuple[int, int]]:
     return [
         (pair[0], pair[1])
         for pair in found
-        if isinstance(pair, (list, tuple)) and len(pair) == 2 and all(map(_is_size, pair))
+        if isinstance(pair, (list, tuple)) and len(pair) == 2 and all(map(is_size, pair))
     ]
 
 

@@ -166,7 +166,44 @@ def test_hostile_values_stay_short_in_notes() -> None:
     _, notes = read(config, quantize_config={"quant_method": "awq", "bits": [[]]})
     assert len(notes[0]) < 300
     many = {f"{n}_config": {"quantization_config": n} for n in range(1000)}
-    assert len(read(many)[1]) == declared.MAX_PLACES
+    assert read(many)[1] == [
+        f"config.json: 0_config.quantization_config (and {declared.MAX_PLACES - 1} more) is "
+        "a number, not an object: it is ignored, tensor names decide"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        ({"group_size": 0}, "group_size 0"),
+        ({"group_size": -7}, "group_size -7"),
+        ({"group_size": "128"}, "group_size '128'"),
+        ({"group_size": True}, "group_size True"),
+        ({"bits": 0}, "bits 0"),
+        ({"bits": 400}, "bits 400"),
+        ({"bits": [4]}, "bits [4]"),
+        ({"weight_block_size": [0, 0]}, "weight_block_size [0, 0]"),
+        ({"weight_block_size": 128}, "weight_block_size 128"),
+        ({"config_groups": [1]}, "config_groups [1]"),
+        ({"config_groups": {"a": 3}}, "a group of config_groups 3"),
+        ({"config_groups": {"a": {"weights": {"num_bits": 0}}}}, "num_bits 0"),
+        ({"config_groups": {n: {"weights": {"group_size": 0}} for n in "abc"}}, "group_size 0"),
+        ({"group_size": 0, "bits": -1}, "group_size 0, bits -1"),
+    ],
+)
+def test_what_makes_no_sense_is_told_once(raw: dict[str, Any], said: str) -> None:
+    _, notes = read({"quantization_config": raw, "text_config": {"quantization_config": raw}})
+    assert notes == [
+        f"the quantization config says {said}, which makes no sense: tensor names and shapes decide"
+    ]
+
+
+def test_whole_rows_and_absent_sizes_make_sense() -> None:
+    weights = {"num_bits": 8, "group_size": None, "block_structure": [128, 128]}
+    quiet({"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": -1}})
+    quiet({"quantization_config": {"config_groups": {"a": {"weights": weights}, "b": {}}}})
+    quiet({"quantization_config": {"weight_block_size": None, "quant_method": "fp8"}})
+    quiet(hf_quant_config={"quantization": {"quant_algo": "FP8", "group_size": 0}})
 
 
 @given(
