@@ -50,7 +50,12 @@ class Params:
     """The tensors that were chosen, in file order, and what they add up to."""
 
     def __init__(
-        self, facts: ModelFacts, table: TensorTable, rows: list[RowFact], choice: Choice
+        self,
+        facts: ModelFacts,
+        table: TensorTable,
+        rows: list[RowFact],
+        choice: Choice,
+        unseen_experts: Unknown | None = None,
     ) -> None:
         self.table = table
         self.rows = rows
@@ -60,7 +65,7 @@ class Params:
         self.totals = Totals(
             sum(len(row.row.indices) for row in rows),
             parameters,
-            self._active(facts, parameters),
+            unseen_experts or self._active(facts, parameters),
             sum(row.elements for row in rows),
             stored_bytes(rows, table, facts.files),
         )
@@ -162,9 +167,10 @@ def examine(facts: ModelFacts, table: TensorTable, choice: Choice) -> Params:
     alike = list(zip(table.dtypes, table.shapes, table.components, strict=True))
     rows = fold(table.names, templates(table.names), alike)
     found = roles.of(packed.see(rows, table, facts.values, facts.quantization), table)
+    unseen = experts.unseen(found, table, facts.config)
     if choice.match or choice.exclude:
         found = _narrowed(found, set(_chosen(table.names, choice)), table)
-    return Params(facts, table, found, choice)
+    return Params(facts, table, found, choice, unseen)
 
 
 def _narrowed(rows: list[RowFact], chosen: set[int], table: TensorTable) -> list[RowFact]:

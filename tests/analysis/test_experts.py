@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from modelscope_cli.analysis import experts, packed, roles
+import pytest
+
+from modelscope_cli.analysis import experts, packed, params, roles
 from modelscope_cli.analysis.fold import fold, templates
-from modelscope_cli.facts import Shape, TensorTable, Unknown
+from modelscope_cli.facts import ModelFacts, ModelRef, Shape, TensorTable, Unknown
+from modelscope_cli.load import How, open_model
 from modelscope_cli.sources import builtin
 from tests.analysis.tables import table
 
@@ -72,3 +76,94 @@ def test_fused_experts_are_counted_by_their_first_dimension() -> None:
         ("m.layers.0.mlp.shared_experts.up_proj.weight", "BF16", (5, 1)),
     ]
     assert active(table(rows), {"num_experts_per_tok": 2}) == 2 * 24 + 2 * 6 + 5
+
+
+def test_experts_in_one_linear_layer_of_three_dimensions() -> None:
+    rows: list[tuple[str, str, Shape]] = [
+        ("m.layers.0.block_sparse_moe.input_linear.weight", "BF16", (4, 6, 2)),
+        ("m.layers.0.block_sparse_moe.output_linear.weight", "BF16", (4, 2, 3)),
+        ("m.layers.0.block_sparse_moe.router.layer.weight", "BF16", (4, 2)),
+        ("m.layers.0.shared_mlp.input_linear.weight", "BF16", (6, 2)),
+        ("m.layers.0.self_attention.experts.bias", "BF16", (4,)),
+    ]
+    config = {"num_local_experts": 4, "num_experts_per_tok": 2}
+    assert active(table(rows), config) == (48 + 24) // 2 + 8 + 12 + 4
+
+
+def test_experts_whose_names_end_in_their_number() -> None:
+    rows: list[tuple[str, str, Shape]] = [
+        (f"d.block.{layer}.layer.2.mlp.experts.expert_{n}.wi.weight", "F32", (2, 5))
+        for layer in (1, 3)
+        for n in range(4)
+    ]
+    rows.append(("d.block.1.layer.2.mlp.router.classifier.weight", "F32", (4, 2)))
+    assert active(table(rows), {"model_type": "switch_transformers"}) == 2 * 10 + 8
+    assert active(table(rows), {"model_type": "nllb-moe"}) == 2 * 20 + 8
+    assert isinstance(active(table(rows), {"num_experts": 4}), Unknown)
+
+
+@pytest.mark.parametrize(
+    "key", ["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"]
+)
+@pytest.mark.parametrize("nested", [True, False])
+def test_declared_experts_that_no_name_shows_are_unknown(key: str, nested: bool) -> None:
+    config = {"ffn_config": {key: 4}} if nested else {key: 4}
+    assert isinstance(examined([("ffn.experts.mlp.w1", "F32", (8, 2))], config), Unknown)
+    assert examined([("a.weight", "F32", (8, 2))], {key: 1}) == 16
+
+
+def test_a_part_of_a_mixture_without_experts_is_used_whole() -> None:
+    config = {"num_experts": 4, "num_experts_per_tok": 2}
+    rows = [*moe(1, 4), ("norm.weight", "F32", (5,))]
+    assert examined(rows, config, match=("norm",)) == 5
+
+
+def examined(
+    rows: list[tuple[str, str, Shape]], config: Mapping[str, Any], match: tuple[str, ...] = ()
+) -> int | Unknown:
+    made = table(rows)
+    facts = ModelFacts(ModelRef("x", "directory", format="safetensors"), made, config=config)
+    return params.examine(facts, made, params.Choice(match=match)).totals.active_parameters
+
+
+WHY = "asks transformers and torch, which the test extra leaves out"
+MIXTURES: dict[str, tuple[dict[str, Any], int]] = {
+    "GraniteMoeForCausalLM": (
+        {
+            "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "num_key_value_heads": 2, "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+        },
+        2,
+    ),
+    "SwitchTransformersForConditionalGeneration": (
+        {
+            "d_model": 8, "d_kv": 4, "d_ff": 12, "num_layers": 2, "num_decoder_layers": 2,
+            "num_heads": 2, "num_experts": 4, "num_sparse_encoder_layers": 1,
+            "num_sparse_decoder_layers": 1, "decoder_start_token_id": 0,
+        },
+        1,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_what_the_class_itself_leaves_idle(name: str, tmp_path: Path) -> None:
+    """Of four experts the class holds, those it does not choose are what is left out."""
+    pytest.importorskip("torch", reason=WHY)
+    transformers: Any = pytest.importorskip("transformers", reason=WHY)
+    settings, used = MIXTURES[name]
+    cls = getattr(transformers, name)
+    config = cls.config_class(vocab_size=40, pad_token_id=0, **settings)
+    cls(config).save_pretrained(tmp_path)
+    facts = open_model(str(tmp_path), How())
+    assert isinstance(facts.tensors, TensorTable)
+    found = params.examine(facts, facts.tensors, params.Choice()).totals
+    fewer = cls.config_class.from_dict({**config.to_dict(), **dict.fromkeys(EXPERTS, used)})
+    # A router keeps a row for each expert, and is used whole.
+    routers = sum(p.numel() for n, p in cls(config).named_parameters() if "router" in n)
+    less = sum(p.numel() for n, p in cls(fewer).named_parameters() if "router" not in n)
+    assert found.active_parameters == less + routers
+
+
+EXPERTS = ("num_experts", "num_local_experts", "num_experts_per_tok")
