@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 from modelscope_cli.analysis.fold import Folded
 from modelscope_cli.analysis.packed import Members, Seen
 from modelscope_cli.dtypes import DTYPES
-from modelscope_cli.facts import TensorTable, Unknown
+from modelscope_cli.facts import Shape, TensorTable, Unknown
 from modelscope_cli.schemes.base import Logical
 
 PARAMETER = "parameter"
@@ -32,9 +33,16 @@ BUFFER_NAMES = frozenset(
         "rope_freqs",
     }
 )
+# torch's quantized dtypes are not among them: what has one stands for a float weight.
 _INTEGERS = frozenset(
-    name for name, dtype in DTYPES.items() if dtype.kind in ("int", "uint", "bool")
+    name
+    for name, dtype in DTYPES.items()
+    if dtype.kind in ("int", "uint", "bool") and not name.startswith("Q")
 )
+# A causal mask, [1, 1, n, n], has the name that elsewhere is a projection's bias.
+_MASK = re.compile(r"(^|\.)(attn|attention)\.bias$")
+# What trainers save beside the model: their optimizer's moments, their schedule.
+TRAINING = ("optimizer.", "optimizer_states.", "lr_schedulers.")
 
 
 class RowFact(NamedTuple):
@@ -77,7 +85,7 @@ def _row_fact(seen: Seen, table: TensorTable) -> RowFact:
     elif seen.logical is not None:
         role = PARAMETER
     else:
-        role = _role(seen.row.template, table.dtypes[first])
+        role = _role(seen.row.template, table.dtypes[first], table.shapes[first])
     elements, size = table.elements[first] * count, table.bytes[first] * count
     return RowFact(seen.row, role, seen.scheme, seen.logical, elements, size, seen.members)
 
@@ -93,8 +101,14 @@ def parameters(rows: Sequence[RowFact]) -> int | Unknown:
     return total
 
 
-def _role(template: str, dtype: str) -> str:
+def _role(template: str, dtype: str, shape: Shape) -> str:
     last = template.rpartition(".")[2]
     if last in BUFFER_NAMES or template.startswith("rope_freqs.") or dtype in _INTEGERS:
         return BUFFER
+    if template.startswith(TRAINING) or (_MASK.search(template) and _is_square_mask(shape)):
+        return BUFFER
     return PARAMETER
+
+
+def _is_square_mask(shape: Shape) -> bool:
+    return len(shape) == 4 and shape[:2] == (1, 1) and shape[2] == shape[3]

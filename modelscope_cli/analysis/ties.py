@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.experts import levels
 from modelscope_cli.analysis.load_dtype import is_cast, load_dtype
-from modelscope_cli.analysis.roles import RowFact
+from modelscope_cli.analysis.roles import TRAINING, RowFact
 from modelscope_cli.dtypes import DType
 from modelscope_cli.facts import TensorTable, Unknown
 
@@ -73,7 +74,7 @@ def loaded(
         if isinstance(ties, Unknown):
             return Loaded(ties, ties, ())
     stored, again = {name for _, name in known}, {name for _, name in pairs}
-    sizes = {n: table.elements[i] for i, n in enumerate(table.names) if n in again} if again else {}
+    sizes = _weights(rows, table, again)
     dtype = load_dtype(config, table)
     size = _held_bytes(rows, table, again, dtype)
     exact = pairs and pairs == known and size == _held_bytes(rows, table, again, None)
@@ -87,6 +88,18 @@ def loaded(
     )
 
 
+def _weights(rows: Sequence[RowFact], table: TensorTable, names: set[str]) -> Counter[str]:
+    """The logical weights of the tensors of these names; a buffer has none."""
+    sizes: Counter[str] = Counter()
+    for fact in rows if names else ():
+        count = fact.parameters
+        if isinstance(count, int) and count:
+            found = (table.names[index] for index in fact.row.indices)
+            each = count // len(fact.row.indices)
+            sizes.update({name: each for name in found if name in names})
+    return sizes
+
+
 def _held_bytes(
     rows: Sequence[RowFact], table: TensorTable, again: set[str], dtype: DType | None
 ) -> int:
@@ -97,7 +110,7 @@ def _row_bytes(fact: RowFact, table: TensorTable, again: set[str], dtype: DType 
     """Bytes of a row's tensors in memory, but for those that others are tied to."""
     kept = [i for i in fact.row.indices if table.names[i] not in again] if again else []
     indices = kept if again else fact.row.indices
-    if not indices:
+    if not indices or fact.row.template.startswith(TRAINING):
         return 0
     first = indices[0]
     size = table.bytes[first]

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from modelscope_cli.analysis import params as analysis
-from modelscope_cli.analysis.roles import RowFact
+from modelscope_cli.analysis.roles import TRAINING, RowFact
 from modelscope_cli.facts import ModelFacts, Note, Unknown
 from modelscope_cli.report import Cell, Column, Fields, Report, Section, Table
 from modelscope_cli.reports.objects import with_unknowns
@@ -173,6 +173,11 @@ class _Listing:
         totals, held = self.params.totals, self.params.loaded
         if self.params.choice.top is not None:
             yield Note(f"--top {self.params.choice.top} limits the rows, not the totals")
+        names = (row.row.template for row in self.params.rows for _ in row.row.indices)
+        if training := sum(name.startswith(TRAINING) for name in names):
+            yield Note(
+                f"{counted(training, 'tensor')} of a trainer's state: no parameters of the model"
+            )
         same, tied = held.tied[: held.in_file], held.tied[held.in_file :]
         if same:
             (source, target), *more = same

@@ -73,3 +73,13 @@ def test_other_formats_metadata_says_nothing_of_storages(tmp_path: Path) -> None
     assert isinstance(facts.tensors, TensorTable)
     found = params.examine(facts, facts.tensors, params.Choice())
     assert (found.totals.bytes, found.loaded.parameters) == (4, 1)
+
+
+def test_a_trainers_state_is_no_parameter_of_the_model(tmp_path: Path) -> None:
+    value = {
+        "state_dict": mapping({"weight": tensor()}),
+        "optimizer_states": mapping({"exp_avg": tensor(), "exp_avg_sq": tensor()}),
+    }
+    found, notes = examined(tmp_path / "a.ckpt", value)
+    assert (found.totals.parameters, found.totals.tensors) == (6, 3)
+    assert "2 tensors of a trainer's state: no parameters of the model" in notes

@@ -113,3 +113,17 @@ def test_floats_take_the_dtype_loaded_as(config: Mapping[str, Any]) -> None:
 
 def test_weights_alone_are_held_as_stored() -> None:
     assert held([BODY, ("x.weight", "F32", (4,))], None).bytes == 8 + 16
+
+
+def test_a_buffer_of_one_place_takes_no_parameters_away() -> None:
+    ids: tuple[str, str, Shape] = ("position_ids", "I64", (6,))
+    again: tuple[str, str, Shape] = ("text.position_ids", "I64", (6,))
+    made = table([BODY, ids, again])
+    folded = fold(made.names, templates(made.names), made.shapes)
+    facts = roles.of(packed.see(folded, made, {}, {}), made)
+    found = ties.loaded(made, facts, 4, None, [[ids[0], again[0]]])
+    assert (found.parameters, found.bytes) == (4, 8 + 48)
+
+
+def test_a_trainers_state_is_not_loaded() -> None:
+    assert held([BODY, ("optimizer.state.0.exp_avg", "BF16", (4,))], None).bytes == 8
