@@ -13,6 +13,7 @@ from modelscope_cli.facts import (
     FileContents,
     FileFact,
     ModelFacts,
+    ModelRef,
     Note,
     TensorTable,
     Unknown,
@@ -52,9 +53,9 @@ def read_file(source: Source, name: str, *, want_tensors: bool = True) -> ModelF
     config_file = _config_beside(weights, names)
     config_beside = _json(source, config_file) if config_file else None
     if not want_tensors and config_beside is not None:
-        return ModelFacts(
-            source.ref, Unknown("not read"), config=config_beside, config_file=config_file
-        )
+        there = {each.name: each for each in place.sets()}
+        ref = _unread(source, [(place, weights if weights.files else there[weights.name])])
+        return ModelFacts(ref, Unknown("not read"), config=config_beside, config_file=config_file)
     facts = _read_sets(source, [(place, weights)], None)
     quantization, remarks = quantized.declared(source, names, config_beside)
     return facts._replace(
@@ -80,12 +81,12 @@ def read_folder(
     """
     names = source.files()
     components, config, config_file = _described(source, names)
-    if not want_tensors and config is not None:
-        return ModelFacts(
-            source.ref, Unknown("not read"), config=config, config_file=config_file,
-            components=components,
-        )  # fmt: skip
     own = choosing.places(source, names, components)
+    if not want_tensors and (config is not None or any(part.config for part in components)):
+        return ModelFacts(
+            _would_read(source, own, pattern, quant), Unknown("not read"), config=config,
+            config_file=config_file, components=components,
+        )  # fmt: skip
     chosen, notes = _chosen(source, own, pattern, quant)
     if not chosen:
         facts = _without_weights(source, config, config_file, components)
@@ -111,6 +112,26 @@ def _chosen(
         return choosing.by_pattern(source, own, pattern), ()
     chosen, aside = choosing.by_default(own)
     return chosen, choosing.aside_note(aside, choosing.below(source, own))
+
+
+def _would_read(
+    source: Source, own: Sequence[Place], pattern: str | None, quant: str | None
+) -> ModelRef:
+    """What a listing would say of the format and the files, told from names alone."""
+    try:
+        if pattern is None and quant is None:
+            return _unread(source, choosing.by_default(own)[0])
+        return _unread(source, _chosen(source, own, pattern, quant)[0])
+    except MscopeError:  # a choice that fits nothing is no matter for a configuration
+        return source.ref
+
+
+def _unread(source: Source, chosen: choosing.Chosen) -> ModelRef:
+    formats = {weights.format for _, weights in chosen}
+    files = sum(max(1, len(weights.files)) for _, weights in chosen)
+    if not formats:
+        return source.ref._replace(format="config", files=0)
+    return source.ref._replace(format=formats.pop() if len(formats) == 1 else None, files=files)
 
 
 def _without_weights(

@@ -9,9 +9,9 @@ def title(facts: ModelFacts) -> str:
     """`./my-model: safetensors, 2 files`; the default model says that it is one."""
     ref = facts.ref
     name = ref.id if ref.kind in ("hub", "cache") and ref.id else ref.target
-    unread = facts.config_file if isinstance(facts.tensors, Unknown) else None
-    parts = [unread or ref.format or "several formats"]
-    if ref.files and ref.files > 1:
+    unread = isinstance(facts.tensors, Unknown)
+    parts = [facts.config_file if unread and facts.config_file else ref.format or "several formats"]
+    if not unread and ref.files and ref.files > 1:
         parts.append(f"{ref.files} files")
     if ref.revision:
         parts.append(f"revision {ref.revision[:7]}")

@@ -68,25 +68,24 @@ class _Config:
 
 def _open(model: str | None, how: load.How, resolved: bool) -> tuple[_Config, tuple[Note, ...]]:
     facts = load.open_model(model, how, want_tensors=False)
-    own = _own(facts)
+    parts = {part.name: part.config for part in facts.components if part.config}
+    own = _own(facts) if facts.config is not None or not parts else {}
     if not resolved:
-        return _Config(facts, own, own), facts.notes
+        both = {**own, **parts}
+        return _Config(facts, both, both), facts.notes
     from modelscope_cli.live import configuration
 
     filled = configuration.resolved(own)
     if isinstance(filled, Unknown):
         warning = Note(f"defaults are unknown: {filled.reason}", warning=True)
-        return _Config(facts, own, own), (*facts.notes, warning)
-    return _Config(facts, own, filled), facts.notes
+        return _Config(facts, {**own, **parts}, {**own, **parts}), (*facts.notes, warning)
+    return _Config(facts, {**own, **parts}, {**filled, **parts}), facts.notes
 
 
 def _own(facts: ModelFacts) -> Mapping[str, Any]:
-    """config.json; for a GGUF its metadata; components nested under their names."""
+    """config.json; for a GGUF its metadata."""
     if facts.config is not None:
-        parts = {part.name: part.config for part in facts.components if part.config}
-        return (
-            {**facts.config, **parts} if facts.config_file == "model_index.json" else facts.config
-        )
+        return facts.config
     metadata = facts.files[0].metadata if facts.files else {}
     if facts.ref.format == "gguf":
         if len(facts.files) > 1 and "split.count" not in metadata:

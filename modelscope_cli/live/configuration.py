@@ -24,6 +24,8 @@ def resolved(config: Mapping[str, Any]) -> dict[str, Any] | Unknown:
         ) from error
     logging.set_verbosity_error()  # its warnings quote the file's strings as they are
     model_type = config.get("model_type")
+    if model_type is None:
+        return Unknown("no model_type in this configuration")
     if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
         return Unknown(f"transformers {version} has no model type {model_type!r}")
     try:

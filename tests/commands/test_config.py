@@ -291,7 +291,7 @@ def test_resolved_makes_defaults_equal(run: Run, work: Path) -> None:
     ("config", "said"),
     [
         ({"model_type": "no_such_model"}, "has no model type 'no_such_model'"),
-        ({"hidden_size": 1}, "has no model type None"),
+        ({"hidden_size": 1}, "no model_type in this configuration"),
         ({"model_type": "bert", "hidden_size": "wide"}, "refuses it"),
         ({"model_type": ["bert"]}, "has no model type ['bert']"),
         (
