@@ -16,7 +16,8 @@ _KINDS = tuple(
         ("router", r"(^|\.)(router|gate)\."),
         ("expert", r"experts?[._]|_exps\.|_shexp\."),
         ("head", r"^output\.|(^|\.)(lm_head|embed_out|classifier|score|qa_outputs|cls)\."),
-        ("embedding", r"_embd\.|embed|(^|\.)(wte|wpe|shared)\.|tok_embeddings|position_ids$"),
+        ("embedding", r"_embd\.|embed|(^|\.)(wte|wpe|shared)\.|tok_embeddings|position_ids$|"
+                      r"relative_attention_bias\."),
         ("attention", r"att(entio)?n|self_att|(^|[._])([qkvo]|qkv|kv|query|key|value)(_proj)?[._]"),
         ("mixer", r"(^|[._])(mamba|mixer|ssm|conv1d|linear_attn|dt_proj|x_proj|A_log)([._]|$)"),
         ("mlp", r"(^|[._])(mlp|ffn|ff|feed_forward|fc\d?|intermediate|dense|gate_proj|up_proj|"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import lcm, prod
 from typing import Any, NamedTuple
 
@@ -210,17 +211,33 @@ def _why_not(found: ModelPacking, fact: RowFact, table: TensorTable, index: int)
 
 
 def _stored(fact: RowFact) -> PackedRow:
+    whole = not fact.members[0][0]  # the packed tensor has the weight's own name
     parts = tuple(
-        Part(
-            suffix.lstrip(".") or "weight", m.shape, m.dtype, DTYPES[m.dtype].size(m.elements) or 0
-        )
+        Part(_part_name(suffix, whole), m.shape, m.dtype, DTYPES[m.dtype].size(m.elements) or 0)
         for suffix, m in fact.members
     )
     scheme, logical = fact.scheme or "", fact.logical
     if isinstance(logical, Logical):
+        if DTYPES[parts[0].dtype].kind == "packed":
+            logical = logical._replace(group=_ggml_group(parts[0].dtype))
         steps = _read_back(scheme, logical, parts)
         return PackedRow(fact.row, scheme, logical.shape, logical.group, parts, steps)
     return PackedRow(fact.row, scheme, logical or Unknown("not recognised"), None, parts)
+
+
+def _part_name(suffix: str, whole: bool) -> str:
+    """A part as packing names it, `weight.absmax`, of a weight that may be called otherwise."""
+    if suffix.startswith(("_weight", "_input", "_activation")):
+        return suffix[1:]
+    if suffix.startswith("_") or whole:
+        return f"weight{suffix}"
+    return suffix.lstrip(".")
+
+
+def _ggml_group(dtype: str) -> int:
+    from modelscope_cli.schemes import ggml
+
+    return ggml.group(dtype)
 
 
 def _read_back(scheme: str, logical: Logical, parts: Sequence[Part]) -> tuple[str, ...]:
@@ -228,7 +245,9 @@ def _read_back(scheme: str, logical: Logical, parts: Sequence[Part]) -> tuple[st
     packed, *others = parts
     weights = prod(logical.shape)
     total = sum(part.bytes for part in parts)
-    sharing = f", {logical.group:,} of them share a scale" if logical.group else ""
+    block = DTYPES[packed.dtype].block_elements
+    blocks = f", in blocks of {block:,}" if block > 1 else ""
+    sharing = f"{blocks}, {logical.group:,} of them share a scale" if logical.group else blocks
     beside = " + ".join(f"{part.name} {part.bytes:,}" for part in others)
     return (
         f"{packed.name}: {packed.dtype} {list(packed.shape)} -> {packed.bytes:,} bytes as stored",
@@ -241,23 +260,30 @@ def _read_back(scheme: str, logical: Logical, parts: Sequence[Part]) -> tuple[st
 
 
 def what_if(
-    rows: Sequence[RowFact], table: TensorTable, scheme: str, options: Options
+    rows: Sequence[RowFact],
+    table: TensorTable,
+    scheme: str,
+    options: Options,
+    config: Mapping[str, Any] | None = None,
 ) -> ModelPacking:
     """What packing an unquantized model would give, as bitsandbytes under transformers 4 does it.
 
     Every two-dimensional weight is packed but embeddings and the output head; other tensors stay.
+    Names alone tell which these are, and for a few model types the config.
     """
     packed: list[PackedRow] = []
     kept: list[Kept] = []
+    group = _ggml_group(scheme.upper()) if family_of(scheme) is None else None
+    module_kept = _bitsandbytes_keeps(rows, config) if scheme in BITSANDBYTES else _kept_by_kind
     weights = size = 0
     for fact in rows:
         count = len(fact.row.indices)
         shape = table.shapes[fact.row.indices[0]]
         weights += fact.elements if fact.role == PARAMETER else 0
-        reason = _stays(fact, table)
+        reason = _no_matrix(fact, table) or module_kept(fact)
         made = None if reason else _packed_or_reason(scheme, shape, options)
         if isinstance(made, Packing):
-            row = PackedRow(fact.row, scheme, shape, None, made.parts, made.steps)
+            row = PackedRow(fact.row, scheme, shape, group, made.parts, made.steps)
             packed.append(row)
             size += made.total_bytes * count
         else:
@@ -274,22 +300,69 @@ def _packed_or_reason(scheme: str, shape: Shape, options: Options) -> Packing | 
         return refusal.message
 
 
-def _stays(fact: RowFact, table: TensorTable) -> str | None:
-    """Why a row is not packed; None where it is."""
+def _no_matrix(fact: RowFact, table: TensorTable) -> str | None:
+    """Why a row can be no linear layer's weight."""
     first = fact.row.indices[0]
     dtype, shape = DTYPES[table.dtypes[first]], table.shapes[first]
     if fact.role != PARAMETER or dtype.kind != "float":
         return "no weight of floating point numbers"
     if len(shape) != 2 or not fact.row.template.endswith("weight"):
         return "not a two-dimensional weight"
-    kind = kinds.of_names([table.names[first]])[0]
-    return _STAYS.get(kind)
+    return None
+
+
+def _kept_by_kind(fact: RowFact) -> str | None:
+    """Why a weight is left alone, by what it is for."""
+    return _STAYS.get(kinds.of_names([fact.row.template])[0])
 
 
 _STAYS: Mapping[str, str] = {
     "embedding": "an embedding, not a linear layer",
     "head": "the output head, left alone by default",
 }
+BITSANDBYTES = ("nf4", "fp4", "int8")
+# Classes that keep more than names tell, by their config's model_type: a pattern of module names,
+# and why.
+_FP32_WO = (r"\.wo$", "kept in float32 by its class (_keep_in_fp32_modules)")
+_FALCON = (r"", "FalconLinear, a subclass of Linear: bitsandbytes takes Linear itself only")
+_KEPT_BY_TYPE: Mapping[str, tuple[str, str]] = {
+    **dict.fromkeys(("t5", "mt5", "umt5", "udop", "pop2piano"), _FP32_WO),
+    **dict.fromkeys(("falcon", "RefinedWeb", "RefinedWebModel"), _FALCON),
+}
+# T5's own names, where a pipeline or a bare file has no config beside them.
+_T5_WO = re.compile(r"\.DenseReluDense\.wo$")
+# Output embeddings of transformers' classes. Other heads are kept only if their weight is the
+# model's last parameter, which it is not where a bias follows.
+_OUTPUT = re.compile(
+    r"(^|\.)(lm_head|embed_out|generator_lm_head|vocab_projector|predictions\.decoder|"
+    r"lm_head\.decoder)$|^output$"
+)
+_LAST = ("text_projection", "visual_projection")  # CLIP's last parameter, of those that are there
+
+
+def _bitsandbytes_keeps(
+    rows: Sequence[RowFact], config: Mapping[str, Any] | None
+) -> Callable[[RowFact], str | None]:
+    """Which weights transformers keeps from bitsandbytes, and why: its default skip list."""
+    there = {fact.row.template for fact in rows}
+    last = next((name for name in _LAST if f"{name}.weight" in there), None)
+    pattern, by_type = _KEPT_BY_TYPE.get(str((config or {}).get("model_type")), (None, None))
+
+    def reason(fact: RowFact) -> str | None:
+        template = fact.row.template
+        module = template.removesuffix(".weight")
+        if _OUTPUT.search(module):
+            return _STAYS["head"]
+        if pattern is not None and re.search(pattern, module):
+            return by_type
+        if _T5_WO.search(module):
+            return _FP32_WO[1]
+        if module == last:
+            return "the model's last parameter, left alone by default"
+        # A bias makes it a linear layer whatever its name, and a head not the last parameter.
+        return None if f"{module}.bias" in there else _kept_by_kind(fact)
+
+    return reason
 
 
 def backwards(

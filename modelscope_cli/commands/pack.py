@@ -178,7 +178,7 @@ def _of_model(
             _refuse_without_scheme(typed)
             found = packing.as_stored(rows, examined.totals.parameters)
         else:
-            found = packing.what_if(rows, table, used, options)
+            found = packing.what_if(rows, table, used, options, facts.config)
     if tensor is not None:
         found = packing.only(found, rows, table, tensor)
         packing.require_seen(found, table, facts.ref.target)
@@ -217,12 +217,11 @@ def _notes(found: packing.ModelPacking, scheme: str | None) -> list[Note]:
         notes.append(Note(f"{len(hidden) - len(notes)} more could not be seen through", True))
     if scheme is not None and not found.packed:
         notes.append(Note(f"nothing here can be packed as {scheme}", warning=True))
-    if scheme in _BITSANDBYTES and any(is_routed(row.row.template) for row in found.packed):
+    if scheme in packing.BITSANDBYTES and any(is_routed(row.row.template) for row in found.packed):
         notes.append(Note(_FUSED_EXPERTS))
     return notes
 
 
-_BITSANDBYTES = ("nf4", "fp4", "int8")
 _FUSED_EXPERTS = (
     "experts are counted as the linear layers that transformers 4 makes of them; transformers 5 "
     "fuses them into one parameter, which bitsandbytes leaves alone"
@@ -236,9 +235,10 @@ def _table(facts: ModelFacts) -> TensorTable:
 
 
 def _parse_shape(flag: str, text: str) -> Shape:
-    if not _SHAPE.fullmatch(text.strip("[]() ").replace(" ", "").lower()):
+    plain = text.replace("\N{MULTIPLICATION SIGN}", "x")
+    if not _SHAPE.fullmatch(plain.strip("[]() ").replace(" ", "").lower()):
         raise UsageError(f"{flag}: {text!r} is not a shape", "write it as 4096x14336")
-    shape = tuple(int(size) for size in re.findall(r"\d+", text))
+    shape = tuple(int(size) for size in re.findall(r"\d+", plain))
     elements = 1
     for size in shape:
         elements *= size

@@ -180,7 +180,7 @@ def _model_sections(
     rows = [_packed_cells(row) for row in packing.packed]
     total = sum(row.total_bytes * len(row.row.indices) for row in packing.packed)
     tensors = sum(len(row.row.indices) for row in packing.packed)
-    totals: list[Cell] = [f"total of {tensors:,} weights", *[None] * 6, total, total]
+    totals: list[Cell] = [f"total of {counted(tensors, 'weight')}", *[None] * 6, total, total]
     sections: list[Section] = [Table(columns, rows, total=totals)]
     if steps:
         sections.append(Lines(steps))
@@ -227,7 +227,7 @@ def _kept_table(kept: Sequence[Kept]) -> Table:
     ]
     total = sum(each.fact.bytes for each in kept)
     tensors = sum(len(each.fact.row.indices) for each in kept)
-    ending: list[Cell] = [f"total of {tensors:,} tensors", None, total, total]
+    ending: list[Cell] = [f"total of {counted(tensors, 'tensor')}", None, total, total]
     return Table(columns, rows, total=[*ending, *([None] if reasons else [])])
 
 
@@ -285,7 +285,16 @@ def _flat(tensor: Mapping[str, Any]) -> dict[str, Any]:
         **{f"packed_{key}": value for key, value in tensor["packed"].items()},
         "total_bytes": tensor["total_bytes"],
         "bits_per_weight": tensor["bits_per_weight"],
+        **_flat_unknown(tensor.get("unknown")),
     }
+
+
+def _flat_unknown(reasons: Mapping[str, str] | None) -> dict[str, Any]:
+    if reasons is None:
+        return {}
+    reason = reasons["logical"]
+    fields = ("logical_shape", "logical_elements", "bits_per_weight")
+    return {"unknown": dict.fromkeys(fields, reason)}
 
 
 def _kept_object(kept: Kept) -> dict[str, Any]:
@@ -341,7 +350,7 @@ def of_stored(
             "readings": [_reading_object(reading) for reading in readings],
         },
         READING_KEYS,
-        lambda: [{**_reading_object(r), "tensors": _fits_text(r)} for r in readings],
+        lambda: map(_reading_object, readings),
         facts.notes if facts is not None else (),
     )
 

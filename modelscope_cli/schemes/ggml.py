@@ -56,6 +56,18 @@ FIELDS: Mapping[str, tuple[tuple[str, int], ...]] = {
 }
 
 
+# Weights that share a scale, where that is not the whole block: a super-block has scales of parts.
+_PARTS: Mapping[str, int] = {
+    **dict.fromkeys(("Q2_K", "Q3_K", "Q6_K", "IQ2_XS", "IQ2_S", "IQ1_M", "NVFP4"), 16),
+    **dict.fromkeys(("Q4_K", "Q5_K", "IQ2_XXS", "IQ3_XXS", "IQ3_S", "IQ1_S", "IQ4_XS"), 32),
+}
+
+
+def group(dtype: str) -> int:
+    """How many weights share a scale in that block type."""
+    return _PARTS.get(dtype, DTYPES[dtype].block_elements)
+
+
 def pack(scheme: str, shape: Shape, options: Options) -> Packing:
     """One tensor of that type; `scheme` is the type's name in small letters.
 
@@ -100,7 +112,7 @@ def see_through(members: Mapping[str, Member], declared: Mapping[str, Any]) -> L
             f"{block.name} {list(member.shape)}: a row is no whole number of "
             f"{block.block_elements}-weight blocks"
         )
-    return Logical(block.name.lower(), member.shape, block.bits, block.block_elements)
+    return Logical(block.name.lower(), member.shape, block.bits, group(block.name))
 
 
 def _in_blocks(shape: Shape, block: DType) -> bool:

@@ -16,6 +16,7 @@ from tests.analysis.tables import table
         ("model.embed_tokens.weight", "embedding"),
         ("transformer.wte.weight", "embedding"),
         ("embeddings.position_ids", "embedding"),
+        ("decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", "embedding"),
         ("token_embd.weight", "embedding"),
         ("model.layers.0.self_attn.q_proj.weight", "attention"),
         ("blk.0.attn_q.weight", "attention"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.builders import checkpoints
+from tests.builders import checkpoints, gguf
 from tests.builders.safetensors import Tensor
 from tests.running import ROOT, Golden, Run
 
@@ -49,7 +49,9 @@ def test_one_weight_as_a_document(run: Run) -> None:
     assert made["total_bytes"] == sum(part["bytes"] for part in made["parts"]) == 30_293_060
 
 
-@pytest.mark.parametrize("text", ["4096x14336", "4096,14336", "[4096, 14336]", "4096*14336"])
+@pytest.mark.parametrize(
+    "text", ["4096x14336", "4096,14336", "[4096, 14336]", "4096*14336", "4096\u00d714336"]
+)
 def test_shapes_as_people_write_them(run: Run, text: str) -> None:
     assert document(run, "--shape", text)["logical"]["shape"] == [4096, 14336]
 
@@ -313,6 +315,57 @@ def test_every_format(run: Run, argv: list[str], format_: str) -> None:
     done = run("pack", *argv, "-f", format_)
     assert done.code == 0
     assert done.out
+
+
+def records(run: Run, *argv: str) -> list[dict[str, Any]]:
+    done = run("pack", *argv, "-f", "jsonl")
+    assert done.code == 0, done.err
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+def test_records_keep_why_something_is_unknown(run: Run, lying: Path) -> None:
+    bad, good = records(run, str(lying))
+    assert bad["logical_shape"] is None
+    assert ".qzeros" in bad["unknown"]["logical_shape"]
+    assert "unknown" not in good
+
+
+def test_records_of_readings_list_their_tensors(run: Run) -> None:
+    first = records(run, "--stored", "29360128x1", "builtin:huozi3")[0]
+    assert sum(row["count"] for row in first["tensors"]) == 768
+    assert all(row["tensors"] == [] for row in records(run, "--stored", "29360128x1"))
+
+
+def test_parts_are_named_alike_in_both_directions(
+    run: Run, nf4_folder: Path, tmp_path: Path
+) -> None:
+    there = document(run, str(nf4_folder))["tensors"][0]["parts"]
+    made = document(run, "--shape", "64x64", "--double-quant")["parts"]
+    saved = {part["name"] for part in there if "quant_state" not in part["name"]}
+    assert saved == {part["name"] for part in made} - {"weight.nested_offset"}
+    assert "weight.quant_state.bitsandbytes__nf4" in {part["name"] for part in there}
+    checkpoints.write(tmp_path, checkpoints.gpt_oss())
+    there = document(run, str(tmp_path))["tensors"][0]["parts"]
+    made = document(run, "--shape", "64x64", "--scheme", "mxfp4")["parts"]
+    assert [part["name"] for part in there] == [part["name"] for part in made]
+
+
+@pytest.mark.parametrize(
+    ("type_", "kind", "size", "share"),
+    [("Q6_K", 14, 210, 16), ("Q4_K", 12, 144, 32), ("Q2_K", 10, 84, 16)],
+)
+def test_k_quants_share_scales_in_parts_of_a_block(
+    run: Run, tmp_path: Path, type_: str, kind: int, size: int, share: int
+) -> None:
+    path = tmp_path / "m.gguf"
+    tensor = gguf.Tensor("blk.0.ffn_up.weight", (512, 4), kind, bytes(8 * size))
+    path.write_bytes(gguf.build([tensor], {"general.architecture": gguf.text("llama")}))
+    assert document(run, str(path))["tensors"][0]["group"] == share
+    done = run("pack", str(path), "--tensor", "blk.0.ffn_up")
+    assert f"in blocks of 256, {share} of them share a scale" in done.out
+    assert "total of 1 weight " in done.out
+    made = document(run, "builtin:llama3-8b", "--scheme", type_)
+    assert {tensor["group"] for tensor in made["tensors"]} == {share}
 
 
 def test_verify_asks_the_library(run: Run) -> None:

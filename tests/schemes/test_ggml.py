@@ -100,7 +100,9 @@ def test_shapes_both_ways(scheme: str, lead: Shape, blocks: int) -> None:
     packing = pack(scheme, *shape)
     assert packing.total_bytes == prod(lead) * blocks * size
     stored = {"": Member(packing.packed.dtype, packing.packed.shape)}
-    assert ggml.see_through(stored, {}) == Logical(scheme, shape, size * 8 / block, block)
+    assert ggml.see_through(stored, {}) == Logical(
+        scheme, shape, size * 8 / block, ggml.group(scheme.upper())
+    )
     held = list(ggml.holds(shape, scheme.upper()))
     assert [each[:3] for each in held] == [(scheme, prod(shape), shape)]
     in_bytes = [each[:3] for each in ggml.holds((*lead, blocks * size), None)]
