@@ -18,6 +18,8 @@ from modelscope_cli.report import Report
 from modelscope_cli.reports import params as reports
 
 _MANY = 1000  # names
+_LONGEST = 256  # characters of what is compared
+_LAST_PARTS = 8  # of a name
 
 
 @command_
@@ -101,5 +103,26 @@ def _refuse_empty(chosen: analysis.Choice, names: Sequence[str]) -> None:
     if not chosen.match:
         raise UsageError(f"--exclude {', '.join(chosen.exclude)} leaves no tensor")
     but = f" without {', '.join(chosen.exclude)}" if chosen.exclude else ""
-    hint = did_you_mean(chosen.match[0], _comparable(chosen.match[0], names))
+    typed = chosen.match[0]
+    hint = did_you_mean(typed, _comparable(typed, names)) or _with_a_part_like(typed, names)
     raise UsageError(f"no tensor's name fits {', '.join(chosen.match)}{but}", hint)
+
+
+def _with_a_part_like(typed: str, names: Sequence[str]) -> str | None:
+    """A hint with names whose last parts, some in a row, are close to what was typed."""
+    from difflib import get_close_matches
+
+    width = typed.count(".") + 1
+    if len(typed) > _LONGEST:
+        return None
+    examples: dict[str, str] = {}  # by the parts
+    for name in names:
+        parts = name.split(".")[-_LAST_PARTS:]
+        for start in range(len(parts) - width + 1):
+            piece = ".".join(parts[start : start + width])
+            if len(piece) <= _LONGEST and not piece.isdigit():
+                examples.setdefault(piece, name)
+        if len(examples) > _MANY:
+            break
+    found = dict.fromkeys(examples[piece] for piece in get_close_matches(typed, examples, n=3))
+    return f"did you mean {' or '.join(found)}?" if found else None

@@ -334,3 +334,19 @@ def test_alternatives_have_no_sum(run: Run, tmp_path: Path) -> None:
         assert [json.loads(line)["parameters"] for line in lines] == expected
     one = json.loads(run("params", str(tmp_path), "--weights", "*Q5*", "--json").out)
     assert one["totals"]["parameters"] == 64
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("lm_hed", "did you mean lm_head.weight?"),
+        ("up_prj", "did you mean model.layers.0.mlp.up_proj.weight"),
+        ("mlp.up_prj", "did you mean model.layers.0.mlp.up_proj.weight"),
+        ("zzzzzz", ""),
+    ],
+)
+def test_a_typo_in_a_part_of_a_name(run: Run, typed: str, hint: str) -> None:
+    done = run("params", "builtin:llama3-8b", "--match", typed)
+    assert (done.code, done.out) == (2, "")
+    assert hint in done.err
+    assert bool(hint) is ("did you mean" in done.err)
