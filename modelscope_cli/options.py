@@ -3,7 +3,8 @@
 # No `from __future__ import annotations`: Typer and the groups below need real annotations.
 
 import inspect
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -210,12 +211,21 @@ def command(function: Callable[..., Report]) -> Callable[..., Answer]:
         }
         output: Output = next(group for group in taken.values() if isinstance(group, Output))
         writing.check(output.destination())
-        return Answer(function(**values, **taken), output)
+        report = function(**values, **taken)
+        writing.refuse_files_of(_looked_at(report, values), output.destination())
+        return Answer(report, output)
 
     run.__name__, run.__doc__ = function.__name__, function.__doc__
     run.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
     run.__annotations__ = {option.name: option.annotation for option in flat}
     return run
+
+
+def _looked_at(report: Report, values: Mapping[str, Any]) -> list[str | None]:
+    """Where the models of a report lie: what was opened, and any path that was typed."""
+    typed = (values.get(name) for name in ("model", "diff"))
+    opened = report.model.path if report.model is not None else None
+    return [opened, *(os.path.expanduser(text) for text in typed if text)]
 
 
 def _options(group: Any) -> list[inspect.Parameter]:

@@ -36,6 +36,44 @@ def check(destination: Destination) -> None:
             raise UsageError(f"{path}: cannot be written: it is a folder")
 
 
+def refuse_files_of(models: Iterable[str | None], destination: Destination) -> None:
+    """Refuse to write over a file of a model that was looked at. Raises UsageError.
+
+    `models` are folders or files; an HF snapshot's links lead out of it, to what they name.
+    """
+    roots = [root for model in models if model is not None for root in _roots(model)]
+    for path in destination.files:
+        if not os.path.lexists(path) or _is_ours(path):
+            continue
+        folder, name = os.path.split(os.path.abspath(path))
+        itself = os.path.join(os.path.realpath(folder), name)
+        for root in roots:
+            if any(f"{each}{os.sep}".startswith(root) for each in (itself, os.path.realpath(path))):
+                raise UsageError(
+                    f"{path}: not written: it is there already, in the model that is looked at",
+                    "write to another name or folder",
+                )
+
+
+def _roots(model: str) -> Iterable[str]:
+    """What must not be written to: the folder, the file; of a cached repo its blobs too."""
+    parts = os.path.abspath(model).split(os.sep)
+    cached = [i for i, part in enumerate(parts) if part.startswith("models--")]
+    paths = [model, *([os.sep.join(parts[: cached[-1] + 1])] if cached else [])]
+    return [os.path.join(os.path.realpath(path), "") for path in paths]
+
+
+def _is_ours(path: str) -> bool:
+    """Whether a file is a document that an earlier run wrote: that may be written anew."""
+    if not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as stream:
+            return b'"schema": "mscope/' in stream.read(64)
+    except OSError:
+        return False
+
+
 def emit(report: Report, destination: Destination) -> int:
     """Write the report everywhere it should go, notes to stderr; returns the exit code."""
     for note in report.notes:
