@@ -351,6 +351,9 @@ def _bitsandbytes_keeps(
     def reason(fact: RowFact) -> str | None:
         template = fact.row.template
         module = template.removesuffix(".weight")
+        parent, _, last_part = module.rpartition(".")
+        if last_part == "in_proj_weight" or f"{parent}.in_proj_weight" in there:
+            return "of torch's MultiheadAttention, which has no Linear itself"
         if _OUTPUT.search(module):
             return _STAYS["head"]
         if pattern is not None and re.search(pattern, module):
