@@ -143,7 +143,7 @@ def _gemm(
         )
     if outputs == 0 and (".g_idx" in members or evidence.method(declared) != "awq"):
         raise Contradiction("no outputs, and the config does not say AWQ")
-    group = evidence.even_group(inputs, groups)
+    group = evidence.even_group(inputs, groups, evidence.declared_groups(declared))
     return Logical("awq", (outputs, inputs), _bits(fitting, declared, outputs, words), group)
 
 

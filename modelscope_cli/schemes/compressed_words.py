@@ -33,7 +33,7 @@ def read(members: Mapping[str, Member], packed: Member, declared: Mapping[str, A
             f".weight_shape says {list(shape)}, {evidence.text('.weight_packed', packed)} differs"
         )
     bits = _bits(members, shape, packed, declared)
-    return Logical(_SCHEME, shape, bits, _group(shape, scale))
+    return Logical(_SCHEME, shape, bits, _group(shape, scale, declared))
 
 
 def _stated(members: Mapping[str, Member]) -> Shape | None:
@@ -104,10 +104,11 @@ def _declared_bits(declared: Mapping[str, Any]) -> Iterator[int]:
         yield from evidence.numbers(weights, "num_bits")
 
 
-def _group(shape: Shape, scale: Member) -> int | None:
+def _group(shape: Shape, scale: Member, declared: Mapping[str, Any]) -> int | None:
     """Scales are one number, or a number or several for each row."""
+    if scale.shape[:-1] == shape[:-1]:
+        groups = evidence.declared_groups(declared)
+        return evidence.even_group(shape[-1], scale.shape[-1], groups)
     if scale.elements == 1:
         return None
-    if scale.shape[:-1] != shape[:-1]:
-        raise Contradiction(f"{evidence.text('.weight_scale', scale)} does not fit {list(shape)}")
-    return evidence.even_group(shape[-1], scale.shape[-1])
+    raise Contradiction(f"{evidence.text('.weight_scale', scale)} does not fit {list(shape)}")

@@ -78,6 +78,14 @@ def declared_blocks(declared: Mapping[str, Any]) -> list[tuple[int, int]]:
     ]
 
 
+def declared_groups(declared: Mapping[str, Any]) -> list[int]:
+    """Group sizes that a config names, for the whole model or for sets of modules."""
+    found = numbers(declared, "group_size")
+    for weights in weights_of_groups(declared):
+        found += numbers(weights, "group_size")
+    return found
+
+
 def group_size(length: int, groups: int, declared: Iterable[int] = ()) -> int | None:
     """How many of `length` weights share one of `groups` scales; None: they all do.
 
@@ -85,20 +93,26 @@ def group_size(length: int, groups: int, declared: Iterable[int] = ()) -> int | 
     the declared one is meant, else the usual one, else the one that divides evenly.
     Raises Contradiction where no size fits, or it cannot be told.
     """
+    declared = tuple(declared)
     if _is_whole(length, groups):
-        return None
+        return _declared_whole(length, declared)
     fitting = (size for size in (*declared, *_USUAL_GROUPS) if ceil_div(length, size) == groups)
     size = next(fitting, None)
     return even_group(length, groups) if size is None else size
 
 
-def even_group(length: int, groups: int) -> int | None:
+def even_group(length: int, groups: int, declared: Iterable[int] = ()) -> int | None:
     """The same where the last group cannot be shorter. Raises Contradiction."""
     if _is_whole(length, groups):
-        return None
+        return _declared_whole(length, declared)
     if length % groups:
         raise Contradiction(f"{groups:,} scales for rows of {length:,} weights: no group size fits")
     return length // groups
+
+
+def _declared_whole(length: int, declared: Iterable[int]) -> int | None:
+    """A row that is just one group of the declared size has that, another is a whole row."""
+    return length if length in declared else None
 
 
 def _is_whole(length: int, groups: int) -> bool:
@@ -115,8 +129,9 @@ def scale_group(shape: Shape, scale: Shape, declared: Mapping[str, Any]) -> int 
     `shape` [..., out, in]; scales are one number, one for each expert, row or column, for each
     group of a row, or for each block. None: a whole row (or tensor). Raises Contradiction.
     """
-    if not scale or scale == (1,) or _covers_rows(shape, scale):
-        return None
+    one_group = _one_group(shape, scale, declared)
+    if one_group is not None or not scale or scale == (1,) or _covers_rows(shape, scale):
+        return one_group
     lead, (rows, columns) = shape[:-2], shape[-2:]
     if len(scale) != len(shape) or scale[: len(lead)] != lead:
         if set(scale) == {1}:
@@ -133,6 +148,18 @@ def scale_group(shape: Shape, scale: Shape, declared: Mapping[str, Any]) -> int 
         return even_group(columns, across)
     group_size(rows, down)
     return group_size(columns, across)
+
+
+def _one_group(shape: Shape, scale: Shape, declared: Mapping[str, Any]) -> int | None:
+    """The declared size, where a single block covers the matrix or a single group each row."""
+    lead, (rows, columns) = shape[:-2], shape[-2:]
+    if scale == (*lead, 1, 1):
+        for high, wide in declared_blocks(declared):
+            if 0 < rows <= high and 0 < columns <= wide:
+                return wide
+    if scale == (*lead, rows, 1) and columns in declared_groups(declared):
+        return columns
+    return None
 
 
 def _covers_rows(shape: Shape, scale: Shape) -> bool:
