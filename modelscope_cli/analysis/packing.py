@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import lcm, prod
 from typing import Any, NamedTuple
 
-from modelscope_cli.analysis import kinds
+from modelscope_cli.analysis import left_alone
 from modelscope_cli.analysis.fold import HOLE, Folded
 from modelscope_cli.analysis.roles import PARAMETER, QUANTIZATION, RowFact
 from modelscope_cli.dtypes import DTYPES
 from modelscope_cli.errors import FormatError, UsageError, did_you_mean
 from modelscope_cli.facts import Shape, TensorTable, Unknown
-from modelscope_cli.schemes import FAMILIES, GGML_MODULE, family_of, ggml_scheme
+from modelscope_cli.schemes import FAMILIES, GGML_MODULE, READ_ONLY, family_of, ggml_scheme
 from modelscope_cli.schemes.base import Held, Logical, Options, Packing, Part, Scheme
 
 DEFAULT_SCHEME = "nf4"
@@ -93,6 +92,8 @@ def named(typed: str) -> str:
 
 def _near(scheme: str) -> str | None:
     """Near names; `q4_k_m` is a recipe of files, most of whose tensors are q4_k."""
+    if scheme in READ_ONLY:
+        return f"{scheme} can be read out of a model, but not written"
     main = scheme.rpartition("_")[0]
     if main in GGML_NAMES:
         return f"a tensor has no such type: did you mean {main}?"
@@ -274,7 +275,7 @@ def what_if(
     packed: list[PackedRow] = []
     kept: list[Kept] = []
     group = _ggml_group(scheme.upper()) if family_of(scheme) is None else None
-    module_kept = _bitsandbytes_keeps(rows, config) if scheme in BITSANDBYTES else _kept_by_kind
+    module_kept = left_alone.judge(scheme, rows, config)
     weights = size = 0
     for fact in rows:
         count = len(fact.row.indices)
@@ -309,63 +310,6 @@ def _no_matrix(fact: RowFact, table: TensorTable) -> str | None:
     if len(shape) != 2 or not fact.row.template.endswith("weight"):
         return "not a two-dimensional weight"
     return None
-
-
-def _kept_by_kind(fact: RowFact) -> str | None:
-    """Why a weight is left alone, by what it is for."""
-    return _STAYS.get(kinds.of_names([fact.row.template])[0])
-
-
-_STAYS: Mapping[str, str] = {
-    "embedding": "an embedding, not a linear layer",
-    "head": "the output head, left alone by default",
-}
-BITSANDBYTES = ("nf4", "fp4", "int8")
-# Classes that keep more than names tell, by their config's model_type: a pattern of module names,
-# and why.
-_FP32_WO = (r"\.wo$", "kept in float32 by its class (_keep_in_fp32_modules)")
-_FALCON = (r"", "FalconLinear, a subclass of Linear: bitsandbytes takes Linear itself only")
-_KEPT_BY_TYPE: Mapping[str, tuple[str, str]] = {
-    **dict.fromkeys(("t5", "mt5", "umt5", "udop", "pop2piano"), _FP32_WO),
-    **dict.fromkeys(("falcon", "RefinedWeb", "RefinedWebModel"), _FALCON),
-}
-# T5's own names, where a pipeline or a bare file has no config beside them.
-_T5_WO = re.compile(r"\.DenseReluDense\.wo$")
-# Output embeddings of transformers' classes. Other heads are kept only if their weight is the
-# model's last parameter, which it is not where a bias follows.
-_OUTPUT = re.compile(
-    r"(^|\.)(lm_head|embed_out|generator_lm_head|vocab_projector|predictions\.decoder|"
-    r"lm_head\.decoder)$|^output$"
-)
-_LAST = ("text_projection", "visual_projection")  # CLIP's last parameter, of those that are there
-
-
-def _bitsandbytes_keeps(
-    rows: Sequence[RowFact], config: Mapping[str, Any] | None
-) -> Callable[[RowFact], str | None]:
-    """Which weights transformers keeps from bitsandbytes, and why: its default skip list."""
-    there = {fact.row.template for fact in rows}
-    last = next((name for name in _LAST if f"{name}.weight" in there), None)
-    pattern, by_type = _KEPT_BY_TYPE.get(str((config or {}).get("model_type")), (None, None))
-
-    def reason(fact: RowFact) -> str | None:
-        template = fact.row.template
-        module = template.removesuffix(".weight")
-        parent, _, last_part = module.rpartition(".")
-        if last_part == "in_proj_weight" or f"{parent}.in_proj_weight" in there:
-            return "of torch's MultiheadAttention, which has no Linear itself"
-        if _OUTPUT.search(module):
-            return _STAYS["head"]
-        if pattern is not None and re.search(pattern, module):
-            return by_type
-        if _T5_WO.search(module):
-            return _FP32_WO[1]
-        if module == last:
-            return "the model's last parameter, left alone by default"
-        # A bias makes it a linear layer whatever its name, and a head not the last parameter.
-        return None if f"{module}.bias" in there else _kept_by_kind(fact)
-
-    return reason
 
 
 def backwards(

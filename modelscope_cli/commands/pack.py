@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from modelscope_cli import load
-from modelscope_cli.analysis import disagreement, packing
+from modelscope_cli.analysis import disagreement, left_alone, packing
 from modelscope_cli.analysis import params as params_analysis
 from modelscope_cli.analysis.experts import is_routed
 from modelscope_cli.dtypes import SAFETENSORS, TORCH
@@ -217,7 +217,9 @@ def _notes(found: packing.ModelPacking, scheme: str | None) -> list[Note]:
         notes.append(Note(f"{len(hidden) - len(notes)} more could not be seen through", True))
     if scheme is not None and not found.packed:
         notes.append(Note(f"nothing here can be packed as {scheme}", warning=True))
-    if scheme in packing.BITSANDBYTES and any(is_routed(row.row.template) for row in found.packed):
+    if scheme in left_alone.BITSANDBYTES and any(
+        is_routed(row.row.template) for row in found.packed
+    ):
         notes.append(Note(_FUSED_EXPERTS))
     return notes
 
