@@ -171,6 +171,10 @@ FAMILIES = (
         dtypes=("I8", "F8_E4M3"),
     ),
 )  # fmt: skip
+# Variants that are told in files, but that `pack` does not write.
+READ_ONLY = (
+    "awq-gemv", "awq-gemv-fast", "awq-marlin", "mxfp6-pack-quantized", "mxfp8-quantized"
+)  # fmt: skip
 # Every ggml block type is a scheme of its own; its tensors need no others beside them.
 GGML_MODULE = "ggml"
 

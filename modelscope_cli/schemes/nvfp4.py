@@ -61,6 +61,8 @@ def _require_rows(shape: Shape, group: int) -> None:
         raise UsageError(
             f"nvfp4: a row of {shape[-1]:,} does not fill whole bytes, two weights in one"
         )
+    if group != GROUP:  # the format has no other, and a file does not tell that it has
+        raise UsageError(f"nvfp4 has groups of {GROUP} weights, not of {group:,}")
 
 
 def _steps(shape: Shape, group: int, parts: tuple[Part, ...]) -> tuple[str, ...]:
