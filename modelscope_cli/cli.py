@@ -27,10 +27,9 @@ _INTRO = """A microscope for Hugging Face models: everything about a model witho
 Examples:
 
 \b
-    mscope params                            the built-in example model
-    mscope params ./my-model --by dtype      a folder on disk
-    mscope config ORG/NAME --get rope_theta  a model in the HF cache
-    mscope pack --shape 4096x14336           packing, step by step
+    mscope params                        the built-in example model
+    mscope params ./my-model --by dtype  a folder on disk
+    mscope pack --shape 4096x14336       packing, step by step
 """
 
 

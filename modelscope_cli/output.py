@@ -102,6 +102,9 @@ def _true(value: str | None) -> bool:
     return value is not None and value.lower() not in ("", "0", "false", "no")
 
 
+_NO_WIDTH = 100_000  # characters: nothing is narrowed where nobody's terminal is asked
+
+
 def _pieces_for_stdout(report: Report, destination: Destination) -> Iterator[str]:
     terminal = is_terminal(destination.color)
     renderer = RENDERERS[destination.format]
@@ -115,7 +118,7 @@ def _pieces_for_stdout(report: Report, destination: Destination) -> Iterator[str
         report,
         units=destination.units,
         folded=report.fold is not False,
-        width=get_terminal_size().columns,
+        width=get_terminal_size().columns if sys.stdout.isatty() else _NO_WIDTH,
         color=destination.color == "always"
         or (destination.color == "auto" and not os.environ.get("NO_COLOR")),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import typer
@@ -48,6 +49,7 @@ class SettingsCommand(TyperCommand):
                 origin = found.path or ""
             if origin not in ("DEFAULT", "DEFAULT_MAP"):
                 origins.append((param, origin))
+        _one_format(ctx, {param.name: origin for param, origin in origins})
         for path in found.ignored:
             text = f"{path}: not used: settings inside the model being looked at are never taken"
             output.say(Note(text), quiet=ctx.params["quiet"])
@@ -83,6 +85,23 @@ def _with_those_in(models: list[str], found: settings.Settings) -> settings.Sett
     """`found`, and among what is ignored the files that lie in the models themselves."""
     more = settings.lying_in(models, (*found.ignored, *([found.path] if found.path else [])))
     return found._replace(ignored=(*found.ignored, *more))
+
+
+_STRENGTH = ("COMMANDLINE", "ENVIRONMENT")  # stronger than a settings file
+
+
+def _one_format(ctx: Any, origins: Mapping[str, str]) -> None:
+    """`--json` and `-f` say the same thing: the stronger source wins, equal ones must agree."""
+    format_ = ctx.params["format"]
+    if not ctx.params["json"] or "format" not in origins or format_ == "json":
+        return
+    for origin in (*_STRENGTH, origins["format"]):
+        at = origins["format"] == origin, origins.get("json") == origin
+        if all(at):
+            raise UsageError(f"--json and -f {format_} ask for two formats", "give one of them")
+        if any(at):
+            ctx.params["json"] = at[1]
+            return
 
 
 def _typed(ctx: Any, param: Any, value: Any, found: settings.Settings) -> Any:

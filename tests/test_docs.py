@@ -202,7 +202,7 @@ def test_bare_mscope_and_both_help_options_print_help(run: Run) -> None:
     done = run("--help")
     assert done == run() == run("-h")
     assert done.code == 0
-    assert len(re.findall(r"^ +mscope (?:params|config)", done.out, re.MULTILINE)) >= 3
+    assert len(re.findall(r"^ +mscope (?:params|config|pack) ", done.out, re.MULTILINE)) == 3
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))

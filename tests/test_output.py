@@ -210,3 +210,17 @@ def test_folding_is_for_terminals(
     color = "always" if terminal else "auto"
     output.emit(_report(sections=sections, fold=fold), Destination("table", color=color))
     assert asked == [seen]
+
+
+def test_a_drawn_table_in_a_pipe_is_as_wide_as_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    name = "w." * 200
+    columns = [Column(str(number), str(number), rank=number) for number in range(1, 9)]
+    table = Table([Column("name", "name", "name"), *columns], [[name, *("value",) * 8]])
+    output.emit(_report(sections=lambda folded: [table]), Destination("table", color="always"))
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "value" in line]
+    assert row.count("value") == 8
+    assert name in row
+    assert len(row) < 800

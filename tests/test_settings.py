@@ -343,3 +343,26 @@ def test_check_keys_names_the_nearest() -> None:
     with pytest.raises(UsageError) as caught:
         settings.check_keys(settings.Settings("f", {"forma": 1}), {"params": ["format"]})
     assert caught.value.hint == "did you mean format?"
+
+
+# Two spellings of one thing
+
+
+@pytest.mark.parametrize("format_", ["csv", "table"])
+def test_two_formats_are_refused(run: Run, format_: str) -> None:
+    done = run("params", "--json", "-f", format_)
+    assert (done.code, done.out) == (2, "")
+    assert f"error: --json and -f {format_} ask for two formats" in done.err
+    assert run("params", "--json", "-f", "json").code == 0
+
+
+def test_the_stronger_source_chooses_the_format(run: Run, work: Path) -> None:
+    _set(work, "format = 'csv'")
+    assert run("params", "--json", cwd=work).out.startswith("{")
+    assert run("params", "-f", "csv", env={"MSCOPE_JSON": "1"}).out.startswith("name,")
+    assert run("params", "--json", env={"MSCOPE_FORMAT": "csv"}).out.startswith("{")
+    _set(work, "json = true")
+    assert run("params", cwd=work).out.startswith("{")
+    assert run("params", "-f", "csv", cwd=work).out.startswith("name,")
+    _set(work, "json = true\nformat = 'csv'")
+    assert run("params", cwd=work).code == 2
