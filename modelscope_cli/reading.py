@@ -250,14 +250,14 @@ def _read_set(
                 f"{len(missing)} of {len(files)} shards are not there, the first is {missing[0]}",
             )
     else:
-        notes += weight_sets.check_shards(weights)
+        notes += weight_sets.check_shards(weights, place.folder)
     contents = _read_all(source, [place.path(name) for name in files], jobs)
     notes += [note for each in contents for note in each.notes]
     if index is not None:
         tables = {name: each.tensors for name, each in zip(files, contents, strict=True)}
         notes += shard_index.check(index, tables)
     elif len(contents) > 1 and weights.format != "gguf":  # check_split has its own words
-        _require_distinct(weights.name, contents)
+        _require_distinct(place.path(weights.name), contents)
     notes += _split_notes(contents)
     table = TensorTable()
     for each in contents:

@@ -96,7 +96,7 @@ def choose(
     return [best], [each for each in sets if each is not best]
 
 
-def check_shards(weights: WeightSet) -> tuple[Note, ...]:
+def check_shards(weights: WeightSet, folder: str = "") -> tuple[Note, ...]:
     """A note on shards left out by choice.
 
     Raises MissingShard where `-00001-of-00003` promises more files than are there.
@@ -116,8 +116,9 @@ def check_shards(weights: WeightSet) -> tuple[Note, ...]:
             for number in range(1, len(present) + 2)
         )
         missing = next(shard for shard in shards if shard not in present)
+        pattern = f"{match['stem']}-*-of-{match['count']}{match['ending']}"
         raise MissingShard(
-            weights.name,
+            f"{folder}/{pattern}" if folder else pattern,
             f"{len(present)} of {int(match['count'])} shards are there; "
             f"the first that is not: {missing}",
         )

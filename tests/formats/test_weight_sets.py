@@ -208,3 +208,11 @@ def test_every_file_is_in_one_set_at_most(names: list[str]) -> None:
     assert sorted(chosen + aside) == sorted(sets)
     assert bool(chosen) == bool(sets)
     assert weight_sets.choose(sets, "*")[0] == sets
+
+
+def test_missing_shards_are_named_by_their_pattern() -> None:
+    (weights,) = weight_sets.find(["m-00001-of-00003.safetensors"])
+    for folder, shown in (("", ""), ("unet", "unet/")):
+        with pytest.raises(MissingShard) as caught:
+            weight_sets.check_shards(weights, folder)
+        assert caught.value.message.startswith(f"{shown}m-*-of-00003.safetensors: 1 of 3 shards")
