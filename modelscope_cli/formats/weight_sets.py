@@ -119,7 +119,7 @@ def check_shards(weights: WeightSet, folder: str = "") -> tuple[Note, ...]:
         pattern = f"{match['stem']}-*-of-{match['count']}{match['ending']}"
         raise MissingShard(
             f"{folder}/{pattern}" if folder else pattern,
-            f"{len(present)} of {int(match['count'])} shards are there; "
+            f"{len(present)} of {int(match['count'])} shards are there, such as {weights.files[0]}; "
             f"the first that is not: {missing}",
         )
     return ()
