@@ -5,14 +5,13 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import NamedTuple
 
 from modelscope_cli.errors import MissingShard
 from modelscope_cli.facts import Note
 from modelscope_cli.formats.base import ENDINGS, by_ending
 
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5,6})-of-(?P<count>\d{5,6})(?P<ending>\.\w+)")
-_INDEX = re.compile(r"(?P<stem>.+)(?P<ending>\.\w+)\.index(?P<variant>\.[\w-]+)?\.json")
 # What save_pretrained and its relatives write, in the order the libraries look for them.
 _KNOWN_STEMS = (
     "model",
@@ -23,9 +22,35 @@ _KNOWN_STEMS = (
 )
 _FORMAT_ORDER = ("safetensors", "gguf", "torch")
 # Trainer state, never weights although it ends like them.
-_TRAINER_STATE = re.compile(
-    r"(training_args|optimizer|scheduler|scaler|rng_state|random_states|trainer_state)[._-].*"
-)
+_TRAINER_STATE = (
+    "training_args", "optimizer", "scheduler", "scaler", "rng_state", "random_states",
+    "trainer_state",
+)  # fmt: skip
+
+
+# Patterns are made when a name could fit: 0.5 ms each, and most models have one weight file.
+@cache
+def _shard_pattern() -> re.Pattern[str]:
+    return re.compile(r"(?P<stem>.+)-(?P<number>\d{5,6})-of-(?P<count>\d{5,6})(?P<ending>\.\w+)")
+
+
+@cache
+def _index_pattern() -> re.Pattern[str]:
+    return re.compile(r"(?P<stem>.+)(?P<ending>\.\w+)\.index(?P<variant>\.[\w-]+)?\.json")
+
+
+def _as_shard(name: str) -> re.Match[str] | None:
+    return _shard_pattern().fullmatch(name) if "-of-" in name else None
+
+
+def _as_index(name: str) -> re.Match[str] | None:
+    could = name.endswith(".json") and ".index" in name
+    return _index_pattern().fullmatch(name) if could else None
+
+
+def _is_trainer_state(name: str) -> bool:
+    word = next((word for word in _TRAINER_STATE if name.startswith(word)), None)
+    return word is not None and name[len(word) : len(word) + 1] in (".", "_", "-")
 
 
 class WeightSet(NamedTuple):
@@ -55,11 +80,11 @@ def find(names: Iterable[str]) -> list[WeightSet]:
     shards: dict[str, list[str]] = {}
     indexes: dict[str, str] = {}
     for name in sorted(names):
-        if match := _INDEX.fullmatch(name):
+        if match := _as_index(name):
             variant = match["variant"] or ""
             indexes[f"{match['stem']}{variant}{match['ending']}"] = name
-        elif _ending(name) is not None and not _TRAINER_STATE.fullmatch(name):
-            match = _SHARD.fullmatch(name)
+        elif _ending(name) is not None and not _is_trainer_state(name):
+            match = _as_shard(name)
             key = f"{match['stem']}{match['ending']}" if match else name
             shards.setdefault(key, []).append(name)
     for key in indexes:
@@ -103,7 +128,7 @@ def check_shards(weights: WeightSet, folder: str = "") -> tuple[Note, ...]:
     """
     there = len(weights.files)
     for name in weights.files:
-        match = _SHARD.fullmatch(name)
+        match = _as_shard(name)
         if match is None or int(match["count"]) <= there:
             continue
         if weights.chosen:
@@ -119,8 +144,8 @@ def check_shards(weights: WeightSet, folder: str = "") -> tuple[Note, ...]:
         pattern = f"{match['stem']}-*-of-{match['count']}{match['ending']}"
         raise MissingShard(
             f"{folder}/{pattern}" if folder else pattern,
-            f"{len(present)} of {int(match['count'])} shards are there, such as {weights.files[0]}; "
-            f"the first that is not: {missing}",
+            f"{len(present)} of {int(match['count'])} shards are there, such as "
+            f"{weights.files[0]}, and the first that is not: {missing}",
         )
     return ()
 
@@ -133,7 +158,7 @@ def of_file(name: str) -> WeightSet:
 
 def of_index(name: str) -> WeightSet | None:
     """The set that a shard index describes; None for a name that is none's."""
-    match = _INDEX.fullmatch(name)
+    match = _as_index(name)
     if match is None or _ending(match["ending"]) is None:
         return None
     whole = f"{match['stem']}{match['variant'] or ''}{match['ending']}"
@@ -142,7 +167,7 @@ def of_index(name: str) -> WeightSet | None:
 
 def shard_of(name: str) -> tuple[str, int, int] | None:
     """(set name, number, count) where a file name is that of a shard."""
-    match = _SHARD.fullmatch(name)
+    match = _as_shard(name)
     if match is None or _ending(name) is None:
         return None
     return f"{match['stem']}{match['ending']}", int(match["number"]), int(match["count"])
