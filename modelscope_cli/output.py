@@ -105,20 +105,25 @@ def _true(value: str | None) -> bool:
 _NO_WIDTH = 100_000  # characters: nothing is narrowed where nobody's terminal is asked
 
 
+def drawn_width() -> int:
+    """Characters a drawn table may take: the terminal's, or as many as it likes in a pipe."""
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns if sys.stdout.isatty() else _NO_WIDTH
+
+
 def _pieces_for_stdout(report: Report, destination: Destination) -> Iterator[str]:
     terminal = is_terminal(destination.color)
     renderer = RENDERERS[destination.format]
     if renderer.name != "table" or not terminal:
         return _pieces(report, renderer, destination.units, terminal=False)
-    from shutil import get_terminal_size
-
     from modelscope_cli.render import terminal as drawing  # rich: 25 ms, only for a terminal
 
     return drawing.render(
         report,
         units=destination.units,
         folded=report.fold is not False,
-        width=get_terminal_size().columns if sys.stdout.isatty() else _NO_WIDTH,
+        width=drawn_width(),
         color=destination.color == "always"
         or (destination.color == "auto" and not os.environ.get("NO_COLOR")),
     )

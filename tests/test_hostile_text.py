@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+from modelscope_cli import output
 from modelscope_cli.escape import visible
 from modelscope_cli.render import RENDERERS
 from tests.builders import folders, gguf, safetensors
@@ -81,9 +82,12 @@ def test_every_format(run: Run, model: Path, command: list[str], format_: str) -
 
 
 @pytest.mark.parametrize("command", _COMMANDS, ids=" ".join)
-@pytest.mark.parametrize("columns", ["40", "80", "200"])
-def test_a_terminal(run: Run, model: Path, command: list[str], columns: str) -> None:
-    env = {"COLUMNS": columns, "CI": "true"}
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_terminal(
+    run: Run, model: Path, command: list[str], columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "drawn_width", lambda: columns)
+    env = {"CI": "true"}
     done = run(command[0], str(model), *command[1:], "--color", "always", env=env)
     assert "\x1b[1m" in done.out
     _harmless(done)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from modelscope_cli import output
 from modelscope_cli.render import RENDERERS
 from modelscope_cli.sources.builtin import NAMES
 from tests.builders import folders, gguf
@@ -334,10 +335,10 @@ def test_a_terminal(work: Path, columns: int, golden: Golden) -> None:
 @pytest.mark.parametrize("columns", [30, 60, 80, 120])
 @pytest.mark.parametrize("argv", [[], ["--diff", "b"]])
 def test_values_are_complete_at_any_width(
-    run: Run, work: Path, columns: int, argv: list[str]
+    run: Run, work: Path, columns: int, argv: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    env = {"COLUMNS": str(columns), "TERM": "xterm"}
-    done = run("config", "a", *argv, "--color", "always", cwd=work, env=env)
+    monkeypatch.setattr(output, "drawn_width", lambda: columns)
+    done = run("config", "a", *argv, "--color", "always", cwd=work, env={"TERM": "xterm"})
     lines = unstyled(done.out)
     assert max(map(len, lines)) <= columns
     letters = "".join("".join(line.split()) for line in lines)

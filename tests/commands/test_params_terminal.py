@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from modelscope_cli import output
 from tests.documents import document
 from tests.running import Golden, Run
 from tests.terminal import Screen, screen, unstyled
@@ -38,10 +39,15 @@ def test_a_terminal(work: Path, columns: int, golden: Golden) -> None:
 @pytest.mark.parametrize("model", ["m", "parts", "nf4", "builtin:clip-vit-large-patch14-336"])
 @pytest.mark.parametrize("argv", [["--fold"], ["--no-fold"], ["--by", "module"]])
 def test_nothing_is_wider_than_the_terminal(
-    run: Run, work: Path, columns: int, model: str, argv: list[str]
+    run: Run,
+    work: Path,
+    columns: int,
+    model: str,
+    argv: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    env = {"COLUMNS": str(columns), "TERM": "xterm"}
-    done = run("params", model, "--color", "always", *argv, cwd=work, env=env)
+    monkeypatch.setattr(output, "drawn_width", lambda: columns)
+    done = run("params", model, "--color", "always", *argv, cwd=work, env={"TERM": "xterm"})
     drawn = Screen(done.code, done.out, unstyled(done.out))
     assert drawn.width <= columns
     if "--by" in argv:
