@@ -108,19 +108,23 @@ class CachedRepo:
             written = os.stat(path).st_mtime
         except OSError as error:
             raise not_readable(path, error) from error
-        days = max(0, int((_now(now) - written) // _DAY))
-        age = "today" if days == 0 else f"{days:,} day{'s' if days > 1 else ''} ago"
-        return f"{revision} = {commit[:7]}, fetched {age}"
+        return f"{revision} = {commit[:7]}, fetched {age(written, now)}; --refresh asks the Hub"
 
     def _ref_path(self, revision: str) -> str:
         return os.path.join(self.folder, "refs", *revision.split("/"))
+
+
+def age(written: float, now: float | None = None) -> str:
+    """`200 days ago`, or `today`."""
+    days = max(0, int((_now(now) - written) // _DAY))
+    return "today" if days == 0 else f"{days:,} day{'s' if days > 1 else ''} ago"
 
 
 def download(repo_id: str, revision: str | None = None, file: str | None = None) -> str:
     """The hint that brings into the cache what is not there."""
     at = "" if revision in (None, "main") else f" --revision {revision}"
     what = repo_id if file is None else f"{repo_id} {file}"
-    return f"mscope does not read from the Hub yet: hf download {what}{at} brings it here"
+    return f"hf download {what}{at} brings it here"
 
 
 def some(names: Sequence[str]) -> str:

@@ -1,0 +1,146 @@
+"""What the Hub says of a commit: its files, their sizes and hashes; and all headers at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import quote, urljoin
+
+from modelscope_cli.errors import MscopeError
+from modelscope_cli.hub_names import file_problem, is_commit
+from modelscope_cli.sources import hub_errors
+from modelscope_cli.sources.hub_session import Answer, Session, origin
+
+MAX_LISTING_BYTES = 64_000_000
+MAX_FILES = 200_000
+_TRUNCATED = 50_000  # siblings; from here on the Hub leaves some out, and the tree has them all
+_MAX_PAGES = 500
+
+
+class Entry(NamedTuple):
+    """One file of a commit. `oid` names its content: sha256 in LFS, else as git does (sha1)."""
+
+    size: int
+    oid: str | None = None
+
+
+class Listing(NamedTuple):
+    """A commit's files by path."""
+
+    commit: str
+    files: Mapping[str, Entry]
+
+
+def info_url(endpoint: str, repo_id: str, revision: str) -> str:
+    """The address of a revision's commit and files."""
+    return f"{endpoint}/api/models/{repo_id}/revision/{quote(revision, safe='')}?blobs=true"
+
+
+def file_url(endpoint: str, repo_id: str, revision: str, path: str) -> str:
+    """The address of a file's content."""
+    return f"{endpoint}/{repo_id}/resolve/{quote(revision, safe='')}/{quote(path)}"
+
+
+def headers_url(endpoint: str, repo_id: str, index: str) -> str:
+    """The address of every shard header of `main` in one answer; the official Hub has it."""
+    return f"{endpoint}/api/models/{repo_id}/safetensors-metadata/{quote(index)}"
+
+
+def parse(answer: Answer, session: Session, repo_id: str, revision: str) -> Listing:
+    """Read the answer at `info_url`. Raises NotFound and NetworkTrouble."""
+    document = document_of(answer, session, repo_id, revision)
+    commit = document.get("sha") if isinstance(document, dict) else None
+    if not isinstance(commit, str) or not is_commit(commit):
+        raise hub_errors.not_the_hub(session, "it names no commit")
+    siblings = document.get("siblings")
+    if not isinstance(siblings, list) or len(siblings) >= _TRUNCATED:
+        return Listing(commit, _tree(session, repo_id, commit))
+    files: dict[str, Entry] = {}
+    for each in siblings:
+        if isinstance(each, dict):
+            _add(files, each.get("rfilename"), each, each.get("blobId"))
+    return Listing(commit, files)
+
+
+def document_of(answer: Answer, session: Session, repo_id: str, revision: str | None) -> Any:
+    """The JSON of an answer of the API. Raises NotFound and NetworkTrouble."""
+    if origin(answer.url) != origin(session.endpoint):
+        raise hub_errors.portal(session)
+    if answer.status != 200:
+        raise hub_errors.refusal(answer, session, repo_id, revision)
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
+        if answer.is_page:
+            raise hub_errors.portal(session) from None
+        raise hub_errors.not_the_hub(session, "its answer is no JSON") from None
+
+
+def _add(files: dict[str, Entry], path: Any, each: Mapping[str, Any], oid: Any) -> None:
+    """Take one file in; what has no size or an impossible path is left out."""
+    if not isinstance(path, str) or file_problem(path) is not None or len(files) >= MAX_FILES:
+        return
+    large = each.get("lfs")
+    if isinstance(large, dict):
+        size, oid = large.get("size", each.get("size")), large.get("sha256") or large.get("oid")
+    else:
+        size = each.get("size")
+    if type(size) is int and 0 <= size < 2**60:
+        files[path] = Entry(size, oid if isinstance(oid, str) else None)
+
+
+def _tree(session: Session, repo_id: str, commit: str) -> dict[str, Entry]:
+    """Every file, page by page."""
+    files: dict[str, Entry] = {}
+    base = f"{session.endpoint}/api/models/{repo_id}/tree/{commit}"
+    url: str | None = f"{base}?recursive=true"
+    for _ in range(_MAX_PAGES):
+        if url is None or origin(url) != origin(session.endpoint):
+            break
+        answer = session.get(url, limit=MAX_LISTING_BYTES)
+        page = document_of(answer, session, repo_id, commit)
+        if not isinstance(page, list):
+            raise hub_errors.not_the_hub(session, "its tree is no list")
+        for each in page:
+            if isinstance(each, dict) and each.get("type") == "file":
+                _add(files, each.get("path"), each, each.get("oid"))
+        url = _next_page(answer)
+    return files
+
+
+def _next_page(answer: Answer) -> str | None:
+    """The address marked `rel="next"` in the header Link."""
+    for part in answer.headers.get("link", "").split(","):
+        address, _, relation = part.partition(";")
+        if 'rel="next"' in relation:
+            return urljoin(answer.url, address.strip().strip("<>"))
+    return None
+
+
+def heads(answer: Answer, listing: Listing, folder: str = "") -> dict[str, bytes]:
+    """The first bytes of every shard, written anew from the one answer that holds all headers.
+
+    Only those whose text has the very length that the file's size leaves for it are given: the
+    data of a safetensors file goes to its end, so header and data add up or the rest is asked of
+    the file itself.
+    """
+    try:
+        found = json.loads(answer.body)["headers"].items() if answer.status == 200 else ()
+        return {
+            path: head
+            for shard, header in found
+            if (path := folder + shard) in listing.files
+            and (head := _head(header, listing.files[path].size)) is not None
+        }
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MscopeError):
+        return {}
+
+
+def _head(header: Mapping[str, Any], size: int) -> bytes | None:
+    ends = [each["data_offsets"][1] for name, each in header.items() if name != "__metadata__"]
+    room = size - max(ends, default=0) - 8
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    if room != len(text) + -len(text) % 8:
+        return None
+    return room.to_bytes(8, "little") + text.ljust(room)

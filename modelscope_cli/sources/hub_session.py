@@ -1,0 +1,232 @@
+"""Requests to the Hub through huggingface_hub's own HTTP client: its proxies, token and endpoint.
+
+The client costs 120 ms at start and is made for the first request only. Retry, time-outs,
+redirects and bounds are ours: the library gives up at the first 429 of a header read.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urljoin, urlsplit
+
+from modelscope_cli import __version__
+from modelscope_cli.errors import MscopeError, NetworkTrouble, NotFound
+from modelscope_cli.sources import hub_retry
+
+MAX_ANSWER_BYTES = 110_000_000  # the largest header, and the JSON around it
+MAX_HOPS = 8
+_MAX_SKIPPED_BYTES = 16_000_000  # of a server that ignores Range
+_SMALL = 1_000_000  # what a redirect or an error may say
+_SLOWEST = 20_000  # bytes a second; slower than that is no connection
+_PATIENCE = 60.0  # seconds that any answer may take beside
+_REDIRECTS = (301, 302, 303, 307, 308)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Offline(NotFound):
+    """Something is not here, and the network may not be used."""
+
+
+class Span(NamedTuple):
+    """Bytes wanted of a file; `length` is at least 1."""
+
+    start: int
+    length: int
+
+
+class Answer(NamedTuple):
+    """What the last hop said; `commit` is what the Hub itself said on the way.
+
+    `body` starts at the byte that was asked for; names of `headers` are in lower case.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+    commit: str | None = None
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is a web page for people."""
+        return "html" in self.headers.get("content-type", "").lower()
+
+
+class Session:
+    """One run's connections to one Hub; threads may share it."""
+
+    def __init__(self, *, offline: bool = False) -> None:
+        self._offline = offline
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._token: str | None = None
+        self._gate = hub_retry.Gate()
+        self.requests = 0
+
+    @property
+    def endpoint(self) -> str:
+        """The Hub's address without a slash at its end, as huggingface_hub has it."""
+        from huggingface_hub import constants
+
+        return constants.ENDPOINT.rstrip("/")
+
+    @property
+    def host(self) -> str:
+        """The endpoint's host, for messages."""
+        return urlsplit(self.endpoint).netloc or self.endpoint
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a token goes with requests to the endpoint."""
+        self._ready()
+        return self._token is not None
+
+    def get(self, url: str, span: Span | None = None, limit: int = MAX_ANSWER_BYTES) -> Answer:
+        """Ask, following redirects; the token goes to the endpoint's origin only.
+
+        Every status comes back as an answer. Raises NetworkTrouble where none came, or where
+        429 and 5xx did not end.
+        """
+        commit = None
+        home = origin(self.endpoint)
+        for _ in range(MAX_HOPS):
+            answer = self._patiently(url, span, limit)
+            if origin(url) == home:
+                commit = answer.headers.get("x-repo-commit") or commit
+            place = answer.headers.get("location")
+            if answer.status not in _REDIRECTS or not place:
+                return answer._replace(commit=commit)
+            url = _next_hop(url, place)
+        raise NetworkTrouble(f"{self.host}: more than {MAX_HOPS} redirects")
+
+    def _patiently(self, url: str, span: Span | None, limit: int) -> Answer:
+        """One hop, again and again where that may help."""
+        tries = 0
+        while True:
+            self._gate.wait()
+            tries += 1
+            answer, problem = self._attempt(url, span, limit)
+            if answer is not None and answer.status not in hub_retry.STATUSES:
+                return answer
+            status, headers = (0, {}) if answer is None else (answer.status, answer.headers)
+            wait = hub_retry.wait_before(tries, status, headers, problem)
+            if wait is not None:
+                self._gate.close_for(wait, shared=status == 429)
+            elif answer is not None:
+                return answer
+            else:
+                raise NetworkTrouble(*hub_retry.explained(problem, urlsplit(url).netloc))
+
+    def _attempt(
+        self, url: str, span: Span | None, limit: int
+    ) -> tuple[Answer | None, hub_retry.Problem | None]:
+        client, http = self._ready()
+        try:
+            return self._send(client, url, span, limit), None
+        except MscopeError:
+            raise
+        except (http.HTTPError, http.InvalidURL, OSError, ValueError) as error:
+            return None, hub_retry.problem(error, http)
+
+    def _send(self, client: Any, url: str, span: Span | None, limit: int) -> Answer:
+        headers = {"user-agent": self._agent}
+        if self._token is not None and origin(url) == origin(self.endpoint):
+            headers["authorization"] = f"Bearer {self._token}"
+        if span is not None:
+            headers["range"] = f"bytes={span.start}-{span.start + span.length - 1}"
+            headers["accept-encoding"] = "identity"
+            limit = span.length
+        self.requests += 1
+        with client.stream(
+            "GET", url, headers=headers, timeout=self._timeout, follow_redirects=False
+        ) as response:
+            return _answer(response, span, limit, url)
+
+    def _ready(self) -> tuple[Any, Any]:
+        """The client and its library, made once."""
+        with self._lock:
+            if self._client is None:
+                self._connect()
+        return self._client, self._http
+
+    def _connect(self) -> None:
+        from huggingface_hub import __version__ as hub_version
+        from huggingface_hub import constants, get_session, get_token
+
+        if self._offline or constants.HF_HUB_OFFLINE:
+            raise Offline("the network is switched off", "by --offline or HF_HUB_OFFLINE")
+        try:
+            self._token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+        except Exception as error:  # an exchange of tokens over the network, in CI
+            raise NetworkTrouble(
+                f"no token could be had: {type(error).__name__}: {error}"
+            ) from error
+        client = get_session()
+        # httpx of huggingface_hub 1, httpx2 of 2: whichever made the client.
+        self._http: Any = sys.modules[type(client).__module__.partition(".")[0]]
+        self._timeout = float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
+        python = ".".join(map(str, sys.version_info[:3]))
+        self._agent = f"mscope/{__version__}; hf_hub/{hub_version}; python/{python}"
+        self._client = client
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of an address: what a token is given for."""
+    parts = urlsplit(url)
+    port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    return parts.scheme, (parts.hostname or "").lower(), port
+
+
+def _next_hop(url: str, place: str) -> str:
+    try:
+        target = urljoin(url, place)
+        scheme = origin(target)[0]
+    except ValueError:
+        raise NetworkTrouble(f"{urlsplit(url).netloc}: a redirect to no address") from None
+    if scheme not in _DEFAULT_PORTS or (scheme == "http" and urlsplit(url).scheme == "https"):
+        raise NetworkTrouble(f"{urlsplit(url).netloc}: a redirect to {scheme}:// is not followed")
+    return target
+
+
+def _answer(response: Any, span: Span | None, limit: int, url: str) -> Answer:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    status: int = response.status_code
+    skipped = 0
+    if not 200 <= status < 300:
+        limit = min(limit, _SMALL) if span is None else _SMALL
+    elif span is not None and status == 200:
+        skipped = span.start  # Range was ignored: the file comes from its first byte
+        if skipped > _MAX_SKIPPED_BYTES:
+            raise NetworkTrouble(f"{urlsplit(url).netloc} ignores range requests")
+    elif span is not None:
+        _check_range(headers, span, url)
+    whole = 200 <= status < 300 and span is None
+    body = _bounded(response, skipped + limit, refuse=whole)
+    return Answer(status, headers, body[skipped:], url)
+
+
+def _check_range(headers: Mapping[str, str], span: Span, url: str) -> None:
+    said = headers.get("content-range", "")
+    if not said.startswith(f"bytes {span.start}-") or "content-encoding" in headers:
+        raise NetworkTrouble(f"{urlsplit(url).netloc} answered a range request with other bytes")
+
+
+def _bounded(response: Any, limit: int, *, refuse: bool) -> bytes:
+    """The body up to `limit` bytes; what is longer is refused, or cut off."""
+    parts: list[bytes] = []
+    length = 0
+    latest = time.monotonic() + _PATIENCE + limit / _SLOWEST
+    for part in response.iter_bytes():
+        parts.append(part)
+        length += len(part)
+        if length > limit:
+            if refuse:
+                raise NetworkTrouble(f"an answer of more than {limit:,} bytes")
+            break
+        if time.monotonic() > latest:
+            raise TimeoutError("the answer came too slowly")
+    return b"".join(parts)[:limit]
