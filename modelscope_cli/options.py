@@ -66,15 +66,37 @@ Model = Annotated[
 ]
 
 
+Revision = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REV", help="Branch, tag, refs/pr/N or commit.", rich_help_panel=MODEL_PANEL
+    ),
+]
+CacheDir = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR",
+        help="The HF cache: its hub folder, or an HF_HOME.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        metavar="N",
+        min=1,
+        help="How many files are read at once.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+
+
 class Opening(NamedTuple):
     """How MODEL is opened."""
 
-    revision: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REV", help="Branch, tag, refs/pr/N or commit.", rich_help_panel=MODEL_PANEL
-        ),
-    ] = None
+    revision: Revision = None
     weights: Annotated[
         str | None,
         typer.Option(
@@ -83,14 +105,7 @@ class Opening(NamedTuple):
             rich_help_panel=MODEL_PANEL,
         ),
     ] = None
-    cache_dir: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR",
-            help="The HF cache: its hub folder, or an HF_HOME.",
-            rich_help_panel=MODEL_PANEL,
-        ),
-    ] = None
+    cache_dir: CacheDir = None
     offline: Annotated[
         bool,
         typer.Option("--offline", help="Never use the network.", rich_help_panel=MODEL_PANEL),
@@ -103,17 +118,20 @@ class Opening(NamedTuple):
             rich_help_panel=MODEL_PANEL,
         ),
     ] = False
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            metavar="N",
-            min=1,
-            help="How many files are read at once.",
-            rich_help_panel=MODEL_PANEL,
-        ),
-    ] = None
+    jobs: Jobs = None
+
+
+class CachePlace(NamedTuple):
+    """Which cache the cache commands look at."""
+
+    cache_dir: CacheDir = None
+
+
+class CachedModel(NamedTuple):
+    """Which snapshot of MODEL a cache command looks at."""
+
+    revision: Revision = None
+    cache_dir: CacheDir = None
 
 
 class Output(NamedTuple):
@@ -180,7 +198,7 @@ class Output(NamedTuple):
         return Destination(format_, self.output or (), self.units, self.color, self.quiet)
 
 
-GROUPS: tuple[Any, ...] = (Opening, Output)
+GROUPS: tuple[Any, ...] = (Opening, CachePlace, CachedModel, Output)
 
 
 class Answer(NamedTuple):

@@ -63,15 +63,18 @@ class CachedRepo:
 
     def refs(self) -> dict[str, str]:
         """Every ref that can be read, and its commit; what is broken is left out."""
-        found = {}
+        return {name: value for name, value in self.read_refs() if isinstance(value, str)}
+
+    def read_refs(self) -> Iterator[tuple[str, str | FormatError | NotFound]]:
+        """Every ref, and its commit or what is wrong with it."""
         for name in _files_below(os.path.join(self.folder, "refs")):
             try:
                 commit = self.ref(name)
-            except (FormatError, NotFound):
+            except (FormatError, NotFound) as error:
+                yield name, error
                 continue
             if commit is not None:
-                found[name] = commit
-        return found
+                yield name, commit
 
     def commit(self, revision: str) -> str:
         """The commit that a full or short one names. Raises NotFound, UsageError where many fit."""

@@ -85,11 +85,11 @@ class HubRepo:
 
     def expect(self, wanted: Sequence[Extent]) -> None:
         """Ask for all of these now: they will be read."""
-        if self._headers is not None and any(each.path.endswith(_SHARD) for each in wanted):
+        shards = [each for each in wanted if each.path.endswith(_SHARD)]
+        self._submit_missing([each for each in wanted if not each.path.endswith(_SHARD)])
+        if self._headers is not None and shards:
             self._take_all_headers(self._headers)
-        for extent in wanted:
-            if extent.path in self.files and not self._has(extent):
-                self._submit(extent, self.commit)
+        self._submit_missing(shards)
 
     def open(self, path: str) -> OpenFile:
         """Open a file by its path in the repo. Raises NotFound."""
@@ -141,6 +141,11 @@ class HubRepo:
         # What is kept on disk ends where a reader stopped: enough for a reader like it.
         _, end = self._piece(extent.path).end_of(extent.offset)
         return end > extent.offset
+
+    def _submit_missing(self, wanted: Sequence[Extent]) -> None:
+        for extent in wanted:
+            if extent.path in self.files and not self._has(extent):
+                self._submit(extent, self.commit)
 
     def _submit(self, extent: Extent, revision: str) -> None:
         future = self._queue.submit(lambda: self._ask_for(extent, revision))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin
 
-from modelscope_cli.errors import MscopeError
 from modelscope_cli.hub_names import file_problem, is_commit
 from modelscope_cli.sources import hub_errors
 from modelscope_cli.sources.hub_session import Answer, Session, origin
@@ -118,29 +118,35 @@ def _next_page(answer: Answer) -> str | None:
     return None
 
 
+_SHARD = re.compile(rb'"([^"\\]+\.safetensors)":(?=\{)')
+_LAST_END = re.compile(rb",([0-9]{1,19})\]\}\}\Z")
+
+
 def heads(answer: Answer, listing: Listing, folder: str = "") -> dict[str, bytes]:
-    """The first bytes of every shard, written anew from the one answer that holds all headers.
+    """The first bytes of every shard, out of the one answer that holds all headers.
 
-    Only those whose text has the very length that the file's size leaves for it are given: the
-    data of a safetensors file goes to its end, so header and data add up or the rest is asked of
-    the file itself.
+    Each header is cut out as text and parsed by its reader alone. Only one whose length is what
+    the file's size leaves beside the data is given; a shard without is asked for its own bytes.
     """
-    try:
-        found = json.loads(answer.body)["headers"].items() if answer.status == 200 else ()
-        return {
-            path: head
-            for shard, header in found
-            if (path := folder + shard) in listing.files
-            and (head := _head(header, listing.files[path].size)) is not None
-        }
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MscopeError):
+    if answer.status != 200:
         return {}
+    found: dict[str, bytes] = {}
+    places = list(_SHARD.finditer(answer.body))
+    starts = [*(place.start() for place in places), len(answer.body)]
+    for place, following in zip(places, starts[1:], strict=True):
+        path = folder + place[1].decode("utf-8", "replace")
+        end = answer.body.rfind(b"]}}", place.end(), following)  # of the last tensor's entry
+        if path in listing.files and end >= 0:
+            head = _head(answer.body[place.end() : end + 3], listing.files[path].size)
+            if head is not None:
+                found[path] = head
+    return found
 
 
-def _head(header: Mapping[str, Any], size: int) -> bytes | None:
-    ends = [each["data_offsets"][1] for name, each in header.items() if name != "__metadata__"]
-    room = size - max(ends, default=0) - 8
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    if room != len(text) + -len(text) % 8:
+def _head(text: bytes, size: int) -> bytes | None:
+    """The header as it stands in a file of that size; None where it cannot be told."""
+    last = _LAST_END.search(text[-30:])
+    room = len(text) + -len(text) % 8  # as the library pads it
+    if last is None or size - 8 - room != int(last[1]):
         return None
     return room.to_bytes(8, "little") + text.ljust(room)

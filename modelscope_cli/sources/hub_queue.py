@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from modelscope_cli.sources.hub_progress import Progress
 
-WORKERS = 32
+WORKERS = 64
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ class Queue:
     """Threads are started as work comes, up to `workers`."""
 
     def __init__(self, workers: int | None, progress: Progress) -> None:
-        self._workers = min(workers or WORKERS, 64)
+        self._workers = min(workers or WORKERS, WORKERS)
         self._threads = 0
         self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._progress = progress

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any, NamedTuple
 
 STATUSES = (429, 500, 502, 503, 504)
@@ -30,14 +31,14 @@ class Gate:
 
     def wait(self) -> None:
         """Wait until the server's time is over."""
-        while (rest := self._opens - time.monotonic()) > 0:
+        while (rest := self._opens - monotonic()) > 0:
             pause(rest)
 
     def close_for(self, seconds: float, *, shared: bool) -> None:
         """Wait, alone, or all threads together."""
         if shared:
             with self._lock:
-                self._opens = max(self._opens, time.monotonic() + seconds)
+                self._opens = max(self._opens, monotonic() + seconds)
         else:
             pause(seconds)
 

@@ -97,8 +97,12 @@ def _open_error(path: str, shown: str, error: OSError) -> MscopeError:
 def _require_regular(mode: int, shown: str) -> None:
     if stat.S_ISREG(mode):
         return
-    what = next((text for test, text in _KINDS if test(mode)), "not a regular file")
-    raise NotARegularFile(shown, f"is {what}, not a file that can be read")
+    raise NotARegularFile(shown, f"is {kind_of(mode)}, not a file that can be read")
+
+
+def kind_of(mode: int) -> str:
+    """What lies somewhere, by its mode, where it is no regular file: `a FIFO`."""
+    return next((text for test, text in _KINDS if test(mode)), "not a regular file")
 
 
 class LocalSource:

@@ -234,9 +234,10 @@ def _sibling(path: str, content: Content, blobs: bool) -> dict[str, Any]:
 
 
 def _tree_entries(files: Mapping[str, Content]) -> list[dict[str, Any]]:
-    entries: list[dict[str, Any]] = []
-    for folder in sorted({path.rpartition("/")[0] for path in files} - {""}):
-        entries.append({"type": "directory", "oid": "0" * 40, "size": 0, "path": folder})
+    entries: list[dict[str, Any]] = [
+        {"type": "directory", "oid": "0" * 40, "size": 0, "path": folder}
+        for folder in sorted({path.rpartition("/")[0] for path in files} - {""})
+    ]
     for path, content in sorted(files.items()):
         entry: dict[str, Any] = {"type": "file", "oid": content.git, "size": content.size}
         if content.storage != "git":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,18 @@ class Repo:
             return self.refs[revision]
         fits = [name for name in self.commits if len(revision) >= 7 and name.startswith(revision)]
         return fits[0] if len(fits) == 1 else None
+
+    def serve_all_headers(self, index: str = "model.safetensors.index.json") -> None:
+        """Answer for all shards in one request, as the official Hub does for `main`."""
+        files = self.commits[self.main]
+        document = json.loads(files[index].read(0, files[index].size))
+        headers = {}
+        for shard in sorted(set(document["weight_map"].values())):
+            length = int.from_bytes(files[shard].read(0, 8), "little")
+            headers[shard] = json.loads(files[shard].read(8, length))
+        answer = {"index": {"metadata": document.get("metadata")}, "headers": headers}
+        text = json.dumps(answer, separators=(",", ":"), ensure_ascii=False)  # as JSON.stringify
+        self.all_headers[index] = text.encode()
 
     @property
     def main(self) -> str:

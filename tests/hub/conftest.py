@@ -1,0 +1,73 @@
+"""A Hub on this machine that the program and the real huggingface_hub both ask."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import huggingface_hub
+import pytest
+from huggingface_hub import constants
+
+from modelscope_cli.sources import hub_retry
+from tests.builders.folders import encoded
+from tests.hub_server import HubServer, Repo
+from tests.hub_server.repos import content
+
+AddRepo = Callable[..., Repo]
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """An empty Hub, asked by whoever asks *the* Hub; nobody is logged in."""
+    with HubServer() as server:
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(
+            constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            server.url + "/{repo_id}/resolve/{revision}/{filename}",
+        )
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", os.environ["HF_HUB_CACHE"])
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", "/nonexistent/token")
+        yield server
+        huggingface_hub.close_session()
+
+
+@pytest.fixture
+def add(hub: HubServer) -> AddRepo:
+    """`add("org/x", {"config.json": {...}})`: put a repo on the Hub."""
+
+    def put(
+        repo_id: str, files: dict[str, object], *, storage: str = "lfs", access: str = "public"
+    ) -> Repo:
+        made = {name: content(name, encoded(each), storage) for name, each in files.items()}
+        return hub.add(Repo(repo_id, made, access=access))
+
+    return put
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits between tries, which take no time here."""
+    waited: list[float] = []
+
+    class Clock:
+        """Time that passes only by waiting."""
+
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock = Clock()
+
+    def pause(seconds: float) -> None:
+        waited.append(seconds)
+        clock.now += seconds
+
+    monkeypatch.setattr(hub_retry, "pause", pause)
+    monkeypatch.setattr(hub_retry, "monotonic", clock.monotonic)
+    return waited
