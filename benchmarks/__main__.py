@@ -74,7 +74,7 @@ def _all(options: argparse.Namespace) -> Iterator[Result]:
                 [_mscope(), "params", str(options.gguf)], [peer, str(options.gguf)], options.runs
             ),
         )
-    commands = len(COMMANDS)
+    commands = len({name.split()[0] for name in COMMANDS})
     yield _ratio(
         "`--help`",
         f"an empty Typer program with {commands} commands",

@@ -66,6 +66,17 @@ Model = Annotated[
 ]
 
 
+CachedName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[MODEL]",
+        envvar="MSCOPE_MODEL",
+        show_envvar=False,
+        show_default=False,
+        help="ORG/NAME[@REVISION], a URL, or a path inside a cache.",
+        autocompletion=complete_model,
+    ),
+]
 Revision = Annotated[
     str | None,
     typer.Option(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from modelscope_cli import __version__, errors
-from modelscope_cli.commands import COMMANDS
+from modelscope_cli.commands import COMMANDS, GROUPS
 from tests.running import ROOT, Golden, Run, installed_command, run_process
 
 pytestmark = pytest.mark.docs
@@ -190,12 +190,21 @@ def test_changelog_sections_hold_kinds_of_change_and_lists() -> None:
             assert all(re.match(r"- \S|  +\S", line) for line in lines), f"{title}: {name}"
 
 
-@pytest.mark.parametrize("command", [None, *COMMANDS])
-def test_help_reads_as_agreed(command: str | None, golden: Golden) -> None:
-    argv = [command, "--help"] if command else ["--help"]
-    done = run_process(*argv, env={"TYPER_USE_RICH": "0"})
+@pytest.mark.parametrize("command", ["", *COMMANDS, *GROUPS])
+def test_help_reads_as_agreed(command: str, golden: Golden) -> None:
+    done = run_process(*command.split(), "--help", env={"TYPER_USE_RICH": "0"})
     assert (done.code, done.err) == (0, "")
-    golden(f"help/{command or 'mscope'}.txt", done.out)
+    golden(f"help/{command.replace(' ', '-') or 'mscope'}.txt", done.out)
+
+
+@pytest.mark.parametrize("group", list(GROUPS))
+def test_a_group_alone_prints_its_help(group: str, run: Run) -> None:
+    done = run(group)
+    assert done == run(group, "-h")
+    assert done.code == 0
+    for name in COMMANDS:
+        if name.startswith(f"{group} "):
+            assert f" {name.split()[1]} " in done.out
 
 
 def test_bare_mscope_and_both_help_options_print_help(run: Run) -> None:
@@ -211,7 +220,9 @@ def test_help_names_every_option_with_a_sentence(name: str) -> None:
 
     from modelscope_cli.cli import _app
 
-    command = get_command(_app(name)).commands[name]  # type: ignore[attr-defined]
+    command = get_command(_app(name))
+    for word in name.split():
+        command = command.commands[word]  # type: ignore[attr-defined]
     for param in command.params:
         assert param.help, f"{name} {param.name}: no help"
         assert param.help.rstrip().endswith((".", "]", ")")), f"{name} {param.name}: {param.help}"

@@ -14,6 +14,7 @@ from modelscope_cli.errors import MscopeError, NotFound, UsageError, did_you_mea
 from modelscope_cli.facts import ModelRef, Note
 from modelscope_cli.hub_names import is_commit, repo_id_problem, revision_problem
 from modelscope_cli.sources.hfcache_repo import CachedRepo, download, is_folder, names_in, some
+from modelscope_cli.sources.listed import ListedSource
 from modelscope_cli.sources.local import LocalFile, LocalSource
 from modelscope_cli.target import HubTarget
 
@@ -107,21 +108,25 @@ def within(path: str, typed: str) -> Snapshot | None:
     return _opened(repo, commit, [], typed)._replace(note=note)
 
 
-def was_left_out(found: Snapshot, names: Sequence[str]) -> bool:
-    """Whether the repo has one of these files and the snapshot none, as far as the cache knows.
+def listed(found: Snapshot) -> ListedSource | None:
+    """Every file of the snapshot's commit, downloaded or not; None where nobody knows.
 
-    `snapshot_download` writes the list of a commit's files down, `trees/<commit>.json`.
+    `snapshot_download` writes them down, `trees/<commit>.json`.
     """
-    root, commit = found.source.root, found.source.ref.revision or ""
-    tree = os.path.join(os.path.dirname(os.path.dirname(root)), "trees", f"{commit}.json")
-    if any(os.path.lexists(os.path.join(root, name)) for name in names):
-        return False
+    ref = found.source.ref
+    repo, inner = found.source.root, ""
+    while repo and os.path.basename(repo) != ref.revision:
+        repo, name = os.path.split(repo)
+        inner = f"{name}/{inner}".rstrip("/")
+    above = os.path.dirname(os.path.dirname(repo))
+    tree = os.path.join(above, "trees", f"{ref.revision}.json")
     try:
         with LocalFile(tree, tree) as file:
             said = json.loads(file.read_at(0, min(file.size, _MAX_TREE_BYTES)))
-        return any(name in said["files"] for name in names)
-    except (MscopeError, ValueError, TypeError, KeyError, RecursionError):
-        return False
+        sizes = {path: int(each["size"]) for path, each in said["files"].items()}
+    except (MscopeError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return ListedSource(sizes, ref, inner)
 
 
 def cached_ids(cache: str) -> list[str]:

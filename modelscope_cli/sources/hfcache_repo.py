@@ -111,7 +111,7 @@ class CachedRepo:
             written = os.stat(path).st_mtime
         except OSError as error:
             raise not_readable(path, error) from error
-        return f"{revision} = {commit[:7]}, fetched {age(written, now)}; --refresh asks the Hub"
+        return f"{revision} = {commit[:7]}, fetched {age(written, now)}"
 
     def _ref_path(self, revision: str) -> str:
         return os.path.join(self.folder, "refs", *revision.split("/"))
