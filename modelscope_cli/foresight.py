@@ -20,6 +20,7 @@ _LEAST_HEAD, _LARGEST_HEAD = 65_536, 1_048_576
 _INDEX_TO_HEADER = 2  # an entry of a header is up to so much longer than that of an index
 _LARGEST_JSON = 100_000_000
 _PARTS = ("model_index.json", "modules.json")
+DOCUMENTS = (*CONFIG_FILES, *_PARTS, *QUANTIZATION_FILES)
 _PART_CONFIGS = ("config.json", "scheduler_config.json")
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelscope_cli import choosing, reading
+from modelscope_cli import choosing
 from modelscope_cli.errors import (
     MissingShard,
     MscopeError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from modelscope_cli.sources.hfcache import Snapshot
     from modelscope_cli.sources.hub import HubRepo, HubSource
     from modelscope_cli.sources.hub_store import Store
+    from modelscope_cli.sources.listed import ListedSource
 
 
 class Sought(NamedTuple):
@@ -65,11 +67,13 @@ def _cache_first(sought: Sought) -> ModelFacts:
         if target.may_be_path and os.path.exists(here):
             raise _not_inside(target, sought.typed) from error
         return _from_the_hub(sought, error)
+    if found.note is not None:
+        found = found._replace(note=Note(f"{found.note.text}; --refresh asks the Hub"))
     try:
         facts = from_cache(found, target, sought.how, sought.want_tensors)
     except (NotFound, UsageError) as error:
         return _from_the_hub(sought, error)
-    if sought.how.may_ask and _lacks_something(found, facts, sought.want_tensors):
+    if sought.how.may_ask and _lacks_something(found, facts, sought):
         return _from_the_hub(sought, None)
     return facts
 
@@ -113,23 +117,37 @@ def _with_notes(facts: ModelFacts, notes: list[Note]) -> ModelFacts:
     return facts._replace(notes=(*notes, *facts.notes))
 
 
-def _lacks_something(found: Snapshot, facts: ModelFacts, want_tensors: bool) -> bool:
+def _lacks_something(found: Snapshot, facts: ModelFacts, sought: Sought) -> bool:
     """Whether the snapshot is known to be only part of what the command needs."""
     if found.file is not None:
         return False
-    parts = facts.config if facts.config_file == "model_index.json" else None
-    if parts is not None:
+    if facts.config_file == "model_index.json" and facts.config is not None:
         folders = set(found.source.folders())
-        return any(_is_part(value) and name not in folders for name, value in parts.items())
-    if facts.config is not None or facts.components:
-        return False
-    if not want_tensors and facts.ref.format != "gguf":
-        return True
-    return hfcache.was_left_out(found, reading.CONFIG_FILES)
+        if any(_is_part(part) and name not in folders for name, part in facts.config.items()):
+            return True
+    if not sought.want_tensors and facts.config is None and not facts.components:
+        return facts.ref.format != "gguf"
+    tree = hfcache.listed(found)
+    return tree is not None and any(_is_missing(found, path) for path in _needed(tree, sought))
 
 
 def _is_part(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value)
+
+
+def _needed(tree: ListedSource, sought: Sought) -> Iterator[str]:
+    """What is read beside the weights that were found: documents, and the parts' weights."""
+    from modelscope_cli import foresight
+
+    wanted = foresight.of_folder(
+        tree, sought.how.weights, sought.target.quant, want_tensors=sought.want_tensors
+    )
+    paths = (each.path for each in wanted)
+    return (path for path in paths if "/" in path or path in foresight.DOCUMENTS)
+
+
+def _is_missing(found: Snapshot, path: str) -> bool:
+    return not os.path.lexists(os.path.join(found.source.root, *path.split("/")))
 
 
 def _from_the_hub(sought: Sought, why: MscopeError | None) -> ModelFacts:
@@ -145,12 +163,19 @@ def _from_the_hub(sought: Sought, why: MscopeError | None) -> ModelFacts:
         facts = _with_notes(_read_repo(repo, sought), notes)
         done = True
     except Offline as error:
-        raise (why or error) from error
+        raise _nobody_asks(why or error) from error
     except NetworkTrouble as error:
         raise _with_what_is_here(error, sought, repo.store) from error
     finally:
         repo.close(keep=done)
     return facts
+
+
+def _nobody_asks(error: MscopeError) -> MscopeError:
+    """What is not here, with the reason why the Hub is not asked for it."""
+    reason = "the network is switched off (--offline or HF_HUB_OFFLINE)"
+    error.hint = f"{error.hint}; {reason}" if error.hint else reason
+    return error
 
 
 def _find_commit(repo: HubRepo, sought: Sought) -> list[Note]:

@@ -17,6 +17,7 @@ from modelscope_cli.sources.hub_progress import Progress
 from modelscope_cli.sources.hub_queue import Queue
 from modelscope_cli.sources.hub_session import Answer, Session, Span
 from modelscope_cli.sources.hub_store import Pack, Store
+from modelscope_cli.sources.listed import ListedSource
 from modelscope_cli.sources.local import LocalSource
 
 MAIN = "main"
@@ -70,8 +71,9 @@ class HubRepo:
         session, revision = self.session, self.revision
         url = hub_listing.info_url(session.endpoint, self.id, revision)
         known = self.store.ref(self.id, revision)
+        last = known.commit if known is not None else revision
         told = self._queue.submit(lambda: session.get(url, limit=hub_listing.MAX_LISTING_BYTES))
-        if known is None or known.commit not in self.store.commits(self.id):
+        if last not in self.store.commits(self.id):
             if guesses.all_headers:
                 one = hub_listing.headers_url(session.endpoint, self.id, INDEX)
                 self._headers = self._queue.submit(lambda: session.get(one))
@@ -211,37 +213,15 @@ class HubRepo:
 _SHARD = ".safetensors"
 
 
-class HubSource:
+class HubSource(ListedSource):
     """A repo at a commit, or one folder of it. Paths and sizes are the Hub's word."""
 
     def __init__(self, repo: HubRepo, ref: ModelRef, folder: str = "") -> None:
+        super().__init__({path: each.size for path, each in repo.files.items()}, ref, folder)
         self.repo = repo
-        self.ref = ref
-        self._before = f"{folder}/" if folder else ""
-        self._files: dict[str, dict[str, int]] = {"": {}}
-        self._folders: dict[str, dict[str, None]] = {}
-        for path in sorted(repo.files):
-            if path.startswith(self._before):
-                above, _, name = path[len(self._before) :].rpartition("/")
-                self._files.setdefault(above, {})[name] = repo.files[path].size
-                while above:
-                    above, _, name = above.rpartition("/")
-                    self._folders.setdefault(above, {})[name] = None
-
-    def files(self, folder: str = "") -> dict[str, int]:
-        """Files directly in `folder` and their sizes, by name."""
-        if folder not in self._files and folder not in self._folders:
-            above = folder.rpartition("/")[0]
-            if folder.rpartition("/")[2] not in self._folders.get(above, {}):
-                raise NotFound(f"{self.repo.id} has no folder {self._before}{folder}")
-        return dict(self._files.get(folder, {}))
-
-    def folders(self, folder: str = "") -> list[str]:
-        """Names of the folders directly in `folder`."""
-        return sorted(self._folders.get(folder, {}))
 
     def open(self, path: str) -> OpenFile:
-        """Open a file by its path relative to the model."""
+        """Open one file; its bytes come as they are asked for, or have come already."""
         opened = self.repo.open(self._before + path)
         opened.path = path
         return opened

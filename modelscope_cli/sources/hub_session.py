@@ -158,7 +158,7 @@ class Session:
         from huggingface_hub import constants, get_session, get_token
 
         if self._offline or constants.HF_HUB_OFFLINE:
-            raise Offline("the network is switched off", "by --offline or HF_HUB_OFFLINE")
+            raise Offline("this was not read from the Hub before")
         try:
             self._token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
         except Exception as error:  # an exchange of tokens over the network, in CI

@@ -217,14 +217,19 @@ def _read_pack(path: str) -> Pack | None:
         return None
     if zlib.crc32(head) != int.from_bytes(data[at - 4 : at], "little"):
         return None
-    said = json.loads(head)
-    rest = memoryview(data)[at + length :]
+    try:
+        return _unpacked(json.loads(head), memoryview(data)[at + length :])
+    except (ValueError, KeyError, TypeError):  # not as `_packed` writes it
+        return None
+
+
+def _unpacked(said: dict[str, Any], rest: memoryview) -> Pack | None:
     if zlib.crc32(rest) != said["crc32"]:
         return None
     pieces: Pieces = {}
     done = 0
-    for path_, start, size in said["pieces"]:
-        pieces.setdefault(path_, {})[start] = bytes(rest[done : done + size])
+    for path, start, size in said["pieces"]:
+        pieces.setdefault(path, {})[start] = bytes(rest[done : done + size])
         done += size
     return Pack({name: Entry(*entry) for name, entry in said["files"].items()}, pieces)
 

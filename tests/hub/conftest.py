@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 
 import huggingface_hub
@@ -33,6 +34,10 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         monkeypatch.setattr(constants, "HF_HUB_CACHE", os.environ["HF_HUB_CACHE"])
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", "/nonexistent/token")
         yield server
+        server.ended.set()
+        for thread in threading.enumerate():
+            if thread.name == "mscope-hub":
+                thread.join(10)
         huggingface_hub.close_session()
 
 

@@ -57,8 +57,8 @@ class HubServer:
         self._store_server = _serve(self, "store", self.store.answer)
         cdn = f"http://127.0.0.1:{self._store_server.server_address[1]}"
         self.hub = Hub(self.repos, self.tokens, cdn)
-        self._hub_server = _serve(self, "hub", self.hub.answer)
-        self.url = f"http://127.0.0.1:{self._hub_server.server_address[1]}"
+        self.hub_server = _serve(self, "hub", self.hub.answer)
+        self.url = f"http://127.0.0.1:{self.hub_server.server_address[1]}"
 
     def add(self, repo: Repo) -> Repo:
         """Put one more repo on it."""
@@ -87,7 +87,7 @@ class HubServer:
 
     def __exit__(self, *_: object) -> None:
         self.ended.set()
-        for server in (self._hub_server, self._store_server):
+        for server in (self.hub_server, self._store_server):
             server.shutdown()
             server.server_close()
 
