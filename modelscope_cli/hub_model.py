@@ -19,7 +19,7 @@ from modelscope_cli.facts import Choice, ModelFacts, ModelRef, Note, Unknown
 from modelscope_cli.hub_names import is_commit
 from modelscope_cli.opening import How, read
 from modelscope_cli.sources import hfcache
-from modelscope_cli.sources.hfcache_repo import CachedRepo, age, download, is_folder
+from modelscope_cli.sources.hfcache_repo import CachedRepo, age, download
 from modelscope_cli.sources.local import LocalSource
 from modelscope_cli.target import HubTarget
 
@@ -153,6 +153,7 @@ def _is_missing(found: Snapshot, path: str) -> bool:
 def _from_the_hub(sought: Sought, why: MscopeError | None) -> ModelFacts:
     """Read from the Hub; `why` is what the HF cache lacked, the answer where nobody may ask."""
     from modelscope_cli.sources.hub import HubRepo
+    from modelscope_cli.sources.hub_errors import NoSuchRepo
     from modelscope_cli.sources.hub_session import Offline, Session
 
     session = Session(offline=not sought.how.may_ask)
@@ -160,15 +161,32 @@ def _from_the_hub(sought: Sought, why: MscopeError | None) -> ModelFacts:
     done = False
     try:
         notes = _find_commit(repo, sought)
-        facts = _with_notes(_read_repo(repo, sought), notes)
+        facts = _read_when_settled(repo, sought)
         done = True
     except Offline as error:
         raise _nobody_asks(why or error) from error
+    except NoSuchRepo as error:
+        raise _near_names(error, sought, repo.store) from error
     except NetworkTrouble as error:
         raise _with_what_is_here(error, sought, repo.store) from error
     finally:
         repo.close(keep=done)
-    return facts
+    return _with_notes(facts, notes)
+
+
+def _read_when_settled(repo: HubRepo, sought: Sought) -> ModelFacts:
+    """Read the commit taken for granted while the Hub is asked; another one where it has moved."""
+    found: ModelFacts | MscopeError | None = None
+    if repo.commit:
+        try:
+            found = _read_repo(repo, sought)
+        except MscopeError as error:
+            found = error
+    if not repo.settle() or found is None:
+        return _read_repo(repo, sought)
+    if isinstance(found, MscopeError):
+        raise found
+    return found
 
 
 def _nobody_asks(error: MscopeError) -> MscopeError:
@@ -179,28 +197,27 @@ def _nobody_asks(error: MscopeError) -> MscopeError:
 
 
 def _find_commit(repo: HubRepo, sought: Sought) -> list[Note]:
-    """Settle which commit is read: from what is kept where that suffices, else by asking.
+    """Settle on a commit, or ask for it: of one that is kept, nothing else need be asked.
 
-    Raises NotFound and NetworkTrouble.
+    Raises NotFound.
     """
-    from modelscope_cli.sources.hub import MAIN, Guesses
-    from modelscope_cli.sources.hub_errors import NoSuchRepo
-
-    revision, target = sought.revision, sought.target
-    if is_commit(revision) and not sought.how.refresh and repo.recall(revision):
-        return _use_snapshot(repo, sought)
-    if not sought.how.may_ask:
-        return _remembered(repo, revision)
-    chosen = target.quant is not None or sought.how.weights is not None
     from modelscope_cli import foresight
+    from modelscope_cli.sources.hub import MAIN, Guesses
 
+    revision, target, how = sought.revision, sought.target, sought.how
+    if is_commit(revision) and not how.refresh and repo.recall(revision):
+        return []
+    if not how.may_ask:
+        return _remembered(repo, revision)
+    known = repo.store.ref(repo.id, revision)
+    if repo.recall(revision if known is None else known.commit):
+        repo.ask(Guesses())
+        return []
+    chosen = target.quant is not None or how.weights is not None
     extents = foresight.guesses(target.file, chosen=chosen, want_tensors=sought.want_tensors)
     whole = target.file is None and not chosen and sought.want_tensors
-    try:
-        repo.ask(Guesses(extents, all_headers=whole and revision == MAIN))
-    except NoSuchRepo as error:
-        raise _near_names(error, sought, repo.store) from error
-    return _use_snapshot(repo, sought)
+    repo.ask(Guesses(extents, all_headers=whole and revision == MAIN))
+    return []
 
 
 def _remembered(repo: HubRepo, revision: str) -> list[Note]:
@@ -220,21 +237,18 @@ def _remembered(repo: HubRepo, revision: str) -> list[Note]:
 _LEAST_COMMIT = 4
 
 
-def _use_snapshot(repo: HubRepo, sought: Sought) -> list[Note]:
+def _use_snapshot(repo: HubRepo, sought: Sought) -> None:
     """Let the HF cache's snapshot of this very commit give what it holds."""
     folder = os.path.join(sought.cache, hfcache.folder_name(repo.id))
     snapshot = CachedRepo(folder, repo.id).snapshot(repo.commit)
-    try:
-        if is_folder(snapshot):
-            repo.local = LocalSource(snapshot, ModelRef(sought.typed, "hub"))
-    except NotFound:
-        pass
-    return []
+    if os.path.isdir(snapshot):
+        repo.local = LocalSource(snapshot, ModelRef(sought.typed, "hub"))
 
 
 def _read_repo(repo: HubRepo, sought: Sought) -> ModelFacts:
     from modelscope_cli import foresight
 
+    _use_snapshot(repo, sought)
     source, name = _place(repo, sought)
     quant, weights = sought.target.quant, sought.how.weights
     if name is not None:

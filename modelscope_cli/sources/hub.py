@@ -53,6 +53,7 @@ class HubRepo:
         self._coming: dict[str, list[tuple[Extent, Future[Answer | None]]]] = {}
         self._places: dict[str, str] = {}  # where a redirect led, by path
         self._headers: Future[Answer] | None = None
+        self._told: Future[Answer] | None = None
         self._here: dict[str, Mapping[str, int]] = {}  # files of `local`, by folder
 
     def recall(self, commit: str) -> bool:
@@ -64,26 +65,38 @@ class HubRepo:
         return True
 
     def ask(self, guesses: Guesses) -> None:
-        """Ask the Hub for the commit and its files, and for the guesses at the same time.
+        """Ask the Hub for the commit and its files, and for the guesses at the same time."""
+        session, revision = self.session, self.revision
+        url = hub_listing.info_url(session.endpoint, self.id, revision)
+        self._told = self._queue.submit(
+            lambda: session.get(url, limit=hub_listing.MAX_LISTING_BYTES)
+        )
+        if guesses.all_headers:
+            one = hub_listing.headers_url(session.endpoint, self.id, INDEX)
+            self._headers = self._queue.submit(lambda: session.get(one))
+        for guess in guesses.extents:
+            self._submit(guess, revision)
+
+    def settle(self) -> bool:
+        """Hear the commit; whether it is the one that was taken for granted.
 
         Raises NotFound and NetworkTrouble.
         """
-        session, revision = self.session, self.revision
-        url = hub_listing.info_url(session.endpoint, self.id, revision)
-        known = self.store.ref(self.id, revision)
-        last = known.commit if known is not None else revision
-        told = self._queue.submit(lambda: session.get(url, limit=hub_listing.MAX_LISTING_BYTES))
-        if last not in self.store.commits(self.id):
-            if guesses.all_headers:
-                one = hub_listing.headers_url(session.endpoint, self.id, INDEX)
-                self._headers = self._queue.submit(lambda: session.get(one))
-            for guess in guesses.extents:
-                self._submit(guess, revision)
-        listing = hub_listing.parse(told.result(), session, self.id, revision)
+        if self._told is None:
+            return True
+        answer, self._told = self._told.result(), None
+        listing = hub_listing.parse(answer, self.session, self.id, self.revision)
+        if not is_commit(self.revision):
+            self.store.set_ref(self.id, self.revision, listing.commit)
+        if listing.commit == self.commit:
+            return True
+        self._pieces.clear()
+        self._places.clear()
+        self._here.clear()
+        self.local = None
         if not self.recall(listing.commit):
-            self.commit, self.files = listing.commit, listing.files
-        if not is_commit(revision):
-            self.store.set_ref(self.id, revision, listing.commit)
+            self.commit, self.files, self._kept = listing.commit, listing.files, {}
+        return False
 
     def expect(self, wanted: Sequence[Extent]) -> None:
         """Ask for all of these now: they will be read."""
