@@ -66,7 +66,7 @@ class Doctor:
         self.judge = judge
         self.remedies = remedies
         self.keep = keep
-        self._saved: set[str] = set()
+        self._saved: dict[str, Action] = {}  # by the blob: several files may lead to one
 
     def findings(self) -> Iterator[Finding]:
         """Everything wrong with the repo, damage first."""
@@ -155,14 +155,15 @@ class Doctor:
         if file is None or actual is None or entry.chain.outside or len(entry.chain.hops) > 1:
             return None
         if entry.chain.end in self._saved:
-            return None
-        self._saved.add(entry.chain.end)
+            return self._saved[entry.chain.end]
         names = tuple(
             f"{snapshot.commit}/{each.path}"
             for snapshot, each in self.repo.entries()
             if each.chain.end == entry.chain.end
         )
-        return Action(SAVE, entry.chain.end, file, file.size, None, verdict.blob, names, actual)
+        action = Action(SAVE, entry.chain.end, file, file.size, None, verdict.blob, names, actual)
+        self._saved[entry.chain.end] = action
+        return action
 
     def _digest(self, verdict: Verdict, entry: Entry) -> tuple[str, str] | None:
         if verdict.actual is not None and verdict.algorithm is not None:

@@ -12,7 +12,7 @@ import typer
 from modelscope_cli import verifying
 from modelscope_cli.analysis import cache_expected as expected
 from modelscope_cli.analysis.cache_facts import CacheFacts, Repo
-from modelscope_cli.analysis.cache_findings import Doctor, Finding
+from modelscope_cli.analysis.cache_findings import Action, Doctor, Finding
 from modelscope_cli.analysis.cache_remedies import Remedies
 from modelscope_cli.errors import UsageError
 from modelscope_cli.escape import one_line
@@ -140,7 +140,7 @@ class _Examination:
 
 def _listed_and_agreed(findings: Sequence[Finding], units: str, *, yes: bool) -> bool:
     """Nothing goes without having been listed; then the user is asked."""
-    actions = [finding.action for finding in findings if finding.action is not None]
+    actions = list(dict.fromkeys(each.action for each in findings if each.action is not None))
     if not actions:
         return False
     for action in actions:
@@ -161,9 +161,12 @@ def _listed_and_agreed(findings: Sequence[Finding], units: str, *, yes: bool) ->
 
 
 def _mend(findings: Sequence[Finding], mender: Mender) -> dict[int, str | None]:
-    """Do it all; the results by the findings' numbers."""
-    return {
-        number: mender.apply(finding.action, finding.folder)
-        for number, finding in enumerate(findings)
-        if finding.action is not None
-    }
+    """Do it all, each thing once; the results by the findings' numbers."""
+    done: dict[Action, str | None] = {}
+    results: dict[int, str | None] = {}
+    for number, finding in enumerate(findings):
+        if (action := finding.action) is not None:
+            if action not in done:
+                done[action] = mender.apply(action, finding.folder)
+            results[number] = done[action]
+    return results

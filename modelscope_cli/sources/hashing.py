@@ -7,6 +7,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.cache_facts import GIT_SHA1, SHA256, Stamp, key
@@ -52,18 +53,44 @@ def run(
         for job in largest_first:
             yield job, _hash(job, done, threading.Event())
         return
-    from concurrent.futures import ThreadPoolExecutor, as_completed
+    yield from _in_threads(largest_first, count, done)
 
+
+def _in_threads(
+    jobs: Sequence[Job], count: int, done: Callable[[int], None]
+) -> Iterator[tuple[Job, Hashes]]:
+    """Threads and a queue of our own: a Ctrl-C amid `as_completed` leaves its locks taken."""
     stop = threading.Event()
-    with ThreadPoolExecutor(count) as pool:
-        futures = {pool.submit(_hash, job, done, stop): job for job in largest_first}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    left = SimpleQueue[Job]()
+    ready = SimpleQueue[tuple[Job, Hashes | Exception]]()
+    for job in jobs:
+        left.put(job)
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                job = left.get_nowait()
+            except Empty:
+                return
+            try:
+                ready.put((job, _hash(job, done, stop)))
+            except Exception as error:  # whoever waits must hear of it
+                ready.put((job, error))
+
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in jobs:
+            job, hashes = ready.get()
+            if isinstance(hashes, Exception):
+                raise hashes
+            yield job, hashes
+    finally:
+        stop.set()
+        for thread in threads:
+            if thread.is_alive():
+                thread.join()
 
 
 def _hash(job: Job, done: Callable[[int], None], stop: threading.Event) -> Hashes:
