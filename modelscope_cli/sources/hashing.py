@@ -65,19 +65,8 @@ def _in_threads(
     ready = SimpleQueue[tuple[Job, Hashes | Exception]]()
     for job in jobs:
         left.put(job)
-
-    def work() -> None:
-        while not stop.is_set():
-            try:
-                job = left.get_nowait()
-            except Empty:
-                return
-            try:
-                ready.put((job, _hash(job, done, stop)))
-            except Exception as error:  # whoever waits must hear of it
-                ready.put((job, error))
-
-    threads = [threading.Thread(target=work) for _ in range(count)]
+    work = (left, ready, done, stop)
+    threads = [threading.Thread(target=_work, args=work) for _ in range(count)]
     try:
         for thread in threads:
             thread.start()
@@ -91,6 +80,24 @@ def _in_threads(
         for thread in threads:
             if thread.is_alive():
                 thread.join()
+
+
+def _work(
+    left: SimpleQueue[Job],
+    ready: SimpleQueue[tuple[Job, Hashes | Exception]],
+    done: Callable[[int], None],
+    stop: threading.Event,
+) -> None:
+    """Hash what is left, until nothing is or somebody says stop."""
+    while not stop.is_set():
+        try:
+            job = left.get_nowait()
+        except Empty:
+            return
+        try:
+            ready.put((job, _hash(job, done, stop)))
+        except Exception as error:  # whoever waits must hear of it
+            ready.put((job, error))
 
 
 def _hash(job: Job, done: Callable[[int], None], stop: threading.Event) -> Hashes:
