@@ -44,7 +44,7 @@ def command(
     shared = shared_with(repo, where.commit or "", _neighbours(repo))
     path = repo.folder if snapshot is None else snapshot.folder
     ref = ModelRef(model, "cache", repo.id, where.commit, files=len(entries), path=path)
-    return Shown(repo, snapshot, entries, shared).report(ref, where.notes)
+    return Shown(repo, snapshot, entries, shared).report(ref, where.folder, where.notes)
 
 
 def _entries(repo: Repo, snapshot: Snapshot | None, where: Where) -> list[Entry]:

@@ -79,7 +79,7 @@ def command(
     commit = where.commit if not all else None
     path = repo.folder if commit is None else os.path.join(repo.folder, "snapshots", commit)
     ref = ModelRef(model, "cache", repo.id, commit, files=len(verdicts), path=path)
-    title = f"{repo.id}: {f'snapshot {commit}' if commit else 'every snapshot'} in {repo.folder}"
+    title = f"{repo.id}: {f'snapshot {commit}' if commit else 'every snapshot'} in {where.folder}"
     return Verified(
         ref, title, verdicts, remedies, hasher.bytes_read, hasher.bytes_remembered, strict
     ).report(notes)

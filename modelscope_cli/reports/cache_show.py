@@ -37,14 +37,14 @@ class Shown:
         self.entries = entries
         self.shared = shared
 
-    def report(self, ref: ModelRef, notes: Sequence[Note]) -> Report:
-        """The listing; one file alone is shown link by link."""
+    def report(self, ref: ModelRef, folder: str, notes: Sequence[Note]) -> Report:
+        """The listing of what lies in `folder`, as typed; one file alone is shown link by link."""
         commit = "no snapshot" if self.snapshot is None else f"snapshot {self.snapshot.commit}"
         one = len(self.entries) == 1
         return Report(
             "cache-show",
             ref,
-            f"{self.repo.id}: {commit} in {self.repo.folder}",
+            f"{self.repo.id}: {commit} in {folder}",
             lambda folded: [self._chain(self.entries[0])] if one else self._table(),
             lambda: {"files": self.records()},
             RECORD_KEYS,
