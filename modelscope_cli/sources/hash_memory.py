@@ -60,11 +60,13 @@ class Memory:
     def _read(self) -> dict[tuple[tuple[int, ...], str], str]:
         try:
             with open(self._path, "rb") as stream:
-                data = stream.read(2 * _MAX_BYTES)
+                size = stream.seek(0, os.SEEK_END)
+                stream.seek(0 if size <= _MAX_BYTES else size - _MAX_BYTES // 2)
+                data = stream.read(_MAX_BYTES)
         except OSError:
             return {}
-        if len(data) > _MAX_BYTES:
-            data = data[-_MAX_BYTES // 2 :].partition(b"\n")[2]
+        if size > _MAX_BYTES:
+            data = data.partition(b"\n")[2]
             self._shorten(data)
         known = {}
         for line in data.splitlines():
