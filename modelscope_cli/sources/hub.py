@@ -123,6 +123,7 @@ class HubRepo:
         """End the threads and the progress line; `keep` what was read on disk."""
         self._queue.stop()
         self._progress.clear()
+        self.session.close()
         read = {path: kept for path, each in self._pieces.items() if (kept := each.kept())}
         if keep and any(self._is_news(path, kept) for path, kept in read.items()):
             self.store.save(self.id, self.commit, Pack(self.files, read))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 STATUSES = (429, 500, 502, 503, 504)
 _TRIES = {"status": 5, "time-out": 3, "broken": 4, "connect": 2, "name": 1, "other": 1}
@@ -15,11 +15,21 @@ _LONGEST_WAIT = 8.0
 _LONGEST_ASKED = 60.0  # what a server may ask for with Retry-After; longer is the user's to decide
 
 
-class Problem(NamedTuple):
-    """Why no answer came: a key of `_TRIES`, and the library's own words."""
+class Response(NamedTuple):
+    """What came back, its body still to be read; names of `headers` in lower case."""
 
-    kind: str
-    text: str
+    status: int
+    headers: Mapping[str, str]
+    body: Iterator[bytes]
+
+
+class NoAnswer(Exception):
+    """Why no whole answer came: a key of `_TRIES`, and the words of who noticed."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.text = text
 
 
 class Gate:
@@ -49,7 +59,7 @@ def pause(seconds: float) -> None:
 
 
 def wait_before(
-    tries: int, status: int, headers: Mapping[str, str], problem: Problem | None
+    tries: int, status: int, headers: Mapping[str, str], problem: NoAnswer | None
 ) -> float | None:
     """Seconds to wait after that many tries; None where it is time to give up."""
     kind = "status" if problem is None else problem.kind
@@ -85,22 +95,9 @@ def _window_end(text: str) -> float | None:
     return float(seconds) if rest == "0" and seconds.isdecimal() and len(seconds) < 10 else None
 
 
-def problem(error: Exception, http: Any) -> Problem:
-    """Sort an exception of the HTTP library `http`, or of the system."""
-    text = str(error) or type(error).__name__
-    if isinstance(error, (http.TimeoutException, TimeoutError)):
-        return Problem("time-out", text)
-    if isinstance(error, (http.ConnectError, http.ProxyError)):
-        unknown = any(word in text for word in ("Name or service", "getaddrinfo", "nodename"))
-        return Problem("name" if unknown else "connect", text)
-    if isinstance(error, http.TransportError):
-        return Problem("broken", text)
-    return Problem("other", f"{type(error).__name__}: {text}")
-
-
-def explained(problem: Problem | None, host: str) -> tuple[str, str]:
+def explained(problem: NoAnswer, host: str) -> tuple[str, str]:
     """The message and hint of a request that never was answered."""
-    kind, text = problem or Problem("other", "no answer")
+    kind, text = problem.kind, problem.text
     if kind == "time-out":
         return (
             f"{host} did not answer in time",

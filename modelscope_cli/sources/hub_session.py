@@ -1,7 +1,7 @@
-"""Requests to the Hub through huggingface_hub's own HTTP client: its proxies, token and endpoint.
+"""Requests to the Hub, at huggingface_hub's endpoint and with its token.
 
-The client costs 120 ms at start and is made for the first request only. Retry, time-outs,
-redirects and bounds are ours: the library gives up at the first 429 of a header read.
+Retry, time-outs, redirects and bounds are ours: the library gives up at the first 429 of a
+header read, and follows redirects wherever they lead.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
 from urllib.parse import urljoin, urlsplit
 
 from modelscope_cli import __version__
-from modelscope_cli.errors import MscopeError, NetworkTrouble, NotFound
+from modelscope_cli.errors import NetworkTrouble, NotFound
 from modelscope_cli.sources import hub_retry
 
 MAX_ANSWER_BYTES = 110_000_000  # the largest header, and the JSON around it
@@ -56,16 +57,27 @@ class Answer(NamedTuple):
         return "html" in self.headers.get("content-type", "").lower()
 
 
+class Client(Protocol):
+    """Who sends requests: `hub_direct.Direct` or `hub_library.Library`."""
+
+    def send(self, url: str, headers: dict[str, str]) -> AbstractContextManager[hub_retry.Response]:
+        """One GET, redirects not followed. Raises NoAnswer, while the body is read too."""
+        ...
+
+    def close(self) -> None:
+        """Close what lies idle."""
+        ...
+
+
 class Session:
     """One run's connections to one Hub; threads may share it."""
 
     def __init__(self, *, offline: bool = False) -> None:
         self._offline = offline
         self._lock = threading.Lock()
-        self._client: Any = None
+        self._client: Client | None = None
         self._token: str | None = None
         self._gate = hub_retry.Gate()
-        self.requests = 0
 
     @property
     def endpoint(self) -> str:
@@ -116,23 +128,21 @@ class Session:
             wait = hub_retry.wait_before(tries, status, headers, problem)
             if wait is not None:
                 self._gate.close_for(wait, shared=status == 429)
+            elif problem is not None:
+                raise NetworkTrouble(*hub_retry.explained(problem, urlsplit(url).netloc))
             elif answer is not None:
                 return answer
-            else:
-                raise NetworkTrouble(*hub_retry.explained(problem, urlsplit(url).netloc))
 
     def _attempt(
         self, url: str, span: Span | None, limit: int
-    ) -> tuple[Answer | None, hub_retry.Problem | None]:
-        client, http = self._ready()
+    ) -> tuple[Answer | None, hub_retry.NoAnswer | None]:
         try:
-            return self._send(client, url, span, limit), None
-        except MscopeError:
-            raise
-        except (http.HTTPError, http.InvalidURL, OSError, ValueError) as error:
-            return None, hub_retry.problem(error, http)
+            return self._send(url, span, limit), None
+        except hub_retry.NoAnswer as problem:
+            return None, problem
 
-    def _send(self, client: Any, url: str, span: Span | None, limit: int) -> Answer:
+    def _send(self, url: str, span: Span | None, limit: int) -> Answer:
+        client = self._ready()
         headers = {"user-agent": self._agent}
         if self._token is not None and origin(url) == origin(self.endpoint):
             headers["authorization"] = f"Bearer {self._token}"
@@ -140,38 +150,42 @@ class Session:
             headers["range"] = f"bytes={span.start}-{span.start + span.length - 1}"
             headers["accept-encoding"] = "identity"
             limit = span.length
-        self.requests += 1
-        with client.stream(
-            "GET", url, headers=headers, timeout=self._timeout, follow_redirects=False
-        ) as response:
+        with client.send(url, headers) as response:
             return _answer(response, span, limit, url)
 
-    def _ready(self) -> tuple[Any, Any]:
-        """The client and its library, made once."""
+    def _ready(self) -> Client:
+        """The client, made once."""
         with self._lock:
             if self._client is None:
-                self._connect()
-        return self._client, self._http
+                self._client = self._connected()
+            return self._client
 
-    def _connect(self) -> None:
+    def _connected(self) -> Client:
         from huggingface_hub import __version__ as hub_version
-        from huggingface_hub import constants, get_session, get_token
+        from huggingface_hub import constants
+
+        from modelscope_cli.sources import hub_library
 
         if self._offline or constants.HF_HUB_OFFLINE:
             raise Offline("this was not read from the Hub before")
         try:
-            self._token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+            self._token = hub_library.token()
         except Exception as error:  # an exchange of tokens over the network, in CI
-            raise NetworkTrouble(
-                f"no token could be had: {type(error).__name__}: {error}"
-            ) from error
-        client = get_session()
-        # httpx of huggingface_hub 1, httpx2 of 2: whichever made the client.
-        self._http: Any = sys.modules[type(client).__module__.partition(".")[0]]
-        self._timeout = float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
+            problem = f"{type(error).__name__}: {error}"
+            raise NetworkTrouble(f"no token could be had: {problem}") from error
         python = ".".join(map(str, sys.version_info[:3]))
         self._agent = f"mscope/{__version__}; hf_hub/{hub_version}; python/{python}"
-        self._client = client
+        timeout = float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
+        if hub_library.is_needed():
+            return hub_library.Library(timeout)
+        from modelscope_cli.sources.hub_direct import Direct
+
+        return Direct(timeout)
+
+    def close(self) -> None:
+        """Close the connections that lie idle."""
+        if self._client is not None:
+            self._client.close()
 
 
 def origin(url: str) -> tuple[str, str, int]:
@@ -192,9 +206,8 @@ def _next_hop(url: str, place: str) -> str:
     return target
 
 
-def _answer(response: Any, span: Span | None, limit: int, url: str) -> Answer:
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    status: int = response.status_code
+def _answer(response: hub_retry.Response, span: Span | None, limit: int, url: str) -> Answer:
+    status, headers, _ = response
     skipped = 0
     if not 200 <= status < 300:
         limit = min(limit, _SMALL) if span is None else _SMALL
@@ -215,12 +228,12 @@ def _check_range(headers: Mapping[str, str], span: Span, url: str) -> None:
         raise NetworkTrouble(f"{urlsplit(url).netloc} answered a range request with other bytes")
 
 
-def _bounded(response: Any, limit: int, *, refuse: bool) -> bytes:
+def _bounded(response: hub_retry.Response, limit: int, *, refuse: bool) -> bytes:
     """The body up to `limit` bytes; what is longer is refused, or cut off."""
     parts: list[bytes] = []
     length = 0
     latest = time.monotonic() + _PATIENCE + limit / _SLOWEST
-    for part in response.iter_bytes():
+    for part in response.body:
         parts.append(part)
         length += len(part)
         if length > limit:
@@ -228,5 +241,5 @@ def _bounded(response: Any, limit: int, *, refuse: bool) -> bytes:
                 raise NetworkTrouble(f"an answer of more than {limit:,} bytes")
             break
         if time.monotonic() > latest:
-            raise TimeoutError("the answer came too slowly")
+            raise hub_retry.NoAnswer("time-out", "the answer came too slowly")
     return b"".join(parts)[:limit]

@@ -10,7 +10,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from modelscope_cli.sources import hub_retry
+from modelscope_cli.sources import hub_library, hub_retry
 from tests.builders.folders import encoded
 from tests.hub_server import HubServer, Repo
 from tests.hub_server.repos import content
@@ -33,6 +33,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", os.environ["HF_HUB_CACHE"])
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", "/nonexistent/token")
+        monkeypatch.setattr(hub_library, "is_needed", lambda: False)  # although tests import it
         yield server
         server.ended.set()
         for thread in threading.enumerate():

@@ -10,12 +10,19 @@ from huggingface_hub import constants
 
 from modelscope_cli.errors import NetworkTrouble, NotFound
 from modelscope_cli.load import How, open_model
+from modelscope_cli.sources import hub_library
 from tests.builders import folders
 from tests.hub.conftest import AddRepo
 from tests.hub_server import HubServer
 from tests.running import Completed, Run
 
 FILES = {"config.json": folders.BERT, "model.safetensors": folders.weights("a", "b")}
+
+
+@pytest.fixture(params=["standard library", "huggingface_hub"], autouse=True)
+def client(request: pytest.FixtureRequest, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here holds whoever sends the requests."""
+    monkeypatch.setattr(hub_library, "is_needed", lambda: request.param == "huggingface_hub")
 
 
 def lines(done: Completed) -> tuple[str, str]:

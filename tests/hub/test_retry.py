@@ -7,7 +7,7 @@ from email.utils import formatdate
 import pytest
 
 from modelscope_cli.sources import hub_retry
-from modelscope_cli.sources.hub_retry import Problem
+from modelscope_cli.sources.hub_retry import NoAnswer
 
 NOW = 1_800_000_000.0
 
@@ -46,7 +46,7 @@ def test_waits_double_and_end() -> None:
     ("kind", "tries"), [("time-out", 3), ("broken", 4), ("connect", 2), ("name", 1), ("other", 1)]
 )
 def test_each_trouble_has_its_number_of_tries(kind: str, tries: int) -> None:
-    problem = Problem(kind, "x")
+    problem = NoAnswer(kind, "x")
     waits = [hub_retry.wait_before(count, 0, {}, problem) for count in range(1, 9)]
     assert waits.index(None) == tries - 1
 
@@ -79,6 +79,6 @@ def test_one_rate_limit_holds_all_threads(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_what_is_said_at_last(kind: str, text: str, said: str) -> None:
-    message, hint = hub_retry.explained(Problem(kind, text), "h")
+    message, hint = hub_retry.explained(NoAnswer(kind, text), "h")
     assert message.startswith(said)
     assert hint
