@@ -4,7 +4,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -241,7 +241,9 @@ def command(function: Callable[..., Report]) -> Callable[..., Answer]:
         output: Output = next(group for group in taken.values() if isinstance(group, Output))
         writing.check(output.destination())
         report = function(**values, **taken)
-        writing.refuse_files_of(_looked_at(report, values), output.destination())
+        if output.output:
+            looked_at = _looked_at(report, values, taken.values())
+            writing.refuse_files_of(looked_at, output.destination())
         return Answer(report, output)
 
     run.__name__, run.__doc__ = function.__name__, function.__doc__
@@ -250,11 +252,22 @@ def command(function: Callable[..., Report]) -> Callable[..., Answer]:
     return run
 
 
-def _looked_at(report: Report, values: Mapping[str, Any]) -> list[str | None]:
+def _looked_at(
+    report: Report, values: Mapping[str, Any], groups: Iterable[Any]
+) -> list[str | None]:
     """Where the models of a report lie: what was opened, and any path that was typed."""
     typed = (values.get(name) for name in ("model", "diff"))
-    opened = report.model.path if report.model is not None else None
-    return [opened, *(os.path.expanduser(text) for text in typed if text)]
+    opened = [report.model.path] if report.model is not None else _caches(groups)
+    return [*opened, *(os.path.expanduser(text) for text in typed if text)]
+
+
+def _caches(groups: Iterable[Any]) -> list[str | None]:
+    """The HF cache, where a command looks at the whole of it."""
+    from modelscope_cli.sources import hfcache
+
+    return [
+        hfcache.cache_dir(group.cache_dir)[0] for group in groups if hasattr(group, "cache_dir")
+    ]
 
 
 def _options(group: Any) -> list[inspect.Parameter]:

@@ -19,6 +19,7 @@ from modelscope_cli.sources.local import LocalFile
 from modelscope_cli.units import size_text
 
 _MAX_JSON = 64_000_000
+_LEAST_WEIGHTS = 8  # bytes; no format has a shorter beginning
 
 Hashed = dict[tuple[int, int], dict[str, str] | Unknown]
 
@@ -149,9 +150,10 @@ def _json_ends(place: str) -> bool | None:
                 return None
             json.loads(file.read_at(0, file.size))
     except json.JSONDecodeError as error:
-        # An open string is reported where it starts.
-        at_end = error.pos >= len(error.doc.rstrip()) or "Unterminated" in error.msg
-        return False if at_end else None
+        # An open string or half a word is reported where it starts.
+        rest = error.doc[error.pos :].rstrip()
+        open_word = any(word.startswith(rest) for word in ("null", "true", "false", "-"))
+        return False if open_word or "Unterminated" in error.msg else None
     except (MscopeError, ValueError, RecursionError):
         return None
     return True
@@ -165,6 +167,8 @@ def _weights_end(place: str, name: str) -> bool | None:
         return None
     try:
         with LocalFile(place, name) as file:
+            if file.size < _LEAST_WEIGHTS:
+                return False
             format_.reader().read(file)
     except TruncatedFile:
         return False

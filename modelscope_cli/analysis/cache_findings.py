@@ -99,8 +99,8 @@ class Doctor:
         self, problem: str, revision: str | None, path: str, what: str, remedy: str,
         action: Action | None = None,
     ) -> Finding:  # fmt: skip
-        if self.repo.foreign:
-            action = None
+        if self.repo.foreign and action is not None:
+            action, remedy = None, f"{self.repo.folder} is a link: mend what it leads to"
         return Finding(
             problem, self.repo.id, revision, path, what, remedy, self.repo.folder, action
         )

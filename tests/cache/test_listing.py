@@ -216,7 +216,7 @@ def test_completion_knows_the_group(snapshot: Path, run: Run) -> None:
 
 def test_nothing_is_written_over_in_the_cache(snapshot: Path, run: Run) -> None:
     place = snapshot / "config.json"
-    for argv in (["show", "org/x"], ["verify", "org/x"]):
+    for argv in (["show", "org/x"], ["verify", "org/x"], ["verify", "--all"], ["ls"], ["doctor"]):
         done = run("cache", *argv, "-o", str(place))
         assert done.code == 2
     assert place.read_bytes() == FILES["config.json"]
