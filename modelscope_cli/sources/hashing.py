@@ -71,7 +71,7 @@ def _in_threads(
         for thread in threads:
             thread.start()
         for _ in jobs:
-            job, hashes = ready.get()
+            job, hashes = _next(ready)
             if isinstance(hashes, Exception):
                 raise hashes
             yield job, hashes
@@ -80,6 +80,18 @@ def _in_threads(
         for thread in threads:
             if thread.is_alive():
                 thread.join()
+
+
+def _next(ready: SimpleQueue[tuple[Job, Hashes | Exception]]) -> tuple[Job, Hashes | Exception]:
+    """Wait in short turns: a signal that comes just before a wait begins does not end it."""
+    while True:
+        try:
+            return ready.get(timeout=_TURN)
+        except Empty:
+            continue
+
+
+_TURN = 0.1  # seconds
 
 
 def _work(

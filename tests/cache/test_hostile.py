@@ -236,7 +236,8 @@ def test_an_empty_hub_folder(cache: Cache, ask: Ask) -> None:
 
 
 _SLOW = (
-    "import sys, time\n"
+    "import faulthandler, sys, time\n"
+    "faulthandler.dump_traceback_later(15, exit=True)\n"  # says where it hangs
     "from modelscope_cli.sources import hashing\n"
     "def feed(*_):\n"
     "    print('ready', flush=True)\n"
