@@ -16,6 +16,7 @@ from modelscope_cli.analysis.cache_remedies import Remedies
 from modelscope_cli.analysis.cache_verdicts import Verdict
 from modelscope_cli.errors import NotFound, UsageError, did_you_mean
 from modelscope_cli.facts import ModelRef, Note
+from modelscope_cli.opening import How
 from modelscope_cli.options import CachedModel, CachedName, Jobs, Output
 from modelscope_cli.options import command as command_
 from modelscope_cli.report import Report
@@ -62,6 +63,8 @@ def command(
     """Check cached files against the hashes that their blobs are named by, offline."""
     if all and _origin(context, "model") != "COMMANDLINE":
         model = None
+    if remote and not How().may_ask:
+        raise UsageError("--remote asks the Hub, and the network is switched off: HF_HUB_OFFLINE")
     hasher = verifying.Hasher(jobs, rehash=rehash)
     if model is None:
         if not all:
@@ -74,7 +77,7 @@ def command(
     looked = _looked_at(repo, where, every=all)
     notes = [*where.notes, *_notes(looked)]
     if remote:
-        looked = _asked(looked)
+        looked = _asked([looked])[0]
     verdicts, remedies = _judged([looked], hasher)
     commit = where.commit if not all else None
     path = repo.folder if commit is None else os.path.join(repo.folder, "snapshots", commit)
@@ -104,7 +107,7 @@ def _whole_cache(
     # Before anything is read: a whole cache can take an hour.
     writing.say(Note(first), quiet=output.quiet)
     if remote:
-        looked = [_asked(look) if look.repo.kind == "model" else look for look in looked]
+        looked = _asked(looked)
     verdicts, remedies = _judged(looked, hasher)
     notes = [*([note] if note else []), *(note for look in looked for note in _notes(look))]
     return Verified(
@@ -161,17 +164,28 @@ def _by_blob(repo: Repo, blob: str) -> Looked:
     return Looked(repo, found, leftovers=False)
 
 
-def _asked(looked: Looked) -> Looked:
+def _asked(looked: Sequence[Looked]) -> list[Looked]:
     """The same with what the Hub says of each commit, instead of what a download noted."""
-    from modelscope_cli.sources.cache_remote import listing
+    from contextlib import closing
 
-    snapshots = [
-        snapshot._replace(
-            tree=_only_asked(snapshot.entries, listing(looked.repo.id, snapshot.commit), looked)
-        )
-        for snapshot in looked.snapshots
-    ]
-    return looked._replace(snapshots=snapshots)
+    from modelscope_cli.sources.cache_remote import Remote
+
+    with closing(Remote()) as remote:
+        return [
+            look
+            if look.repo.kind != "model"
+            else look._replace(
+                snapshots=[
+                    each._replace(
+                        tree=_only_asked(
+                            each.entries, remote.listing(look.repo.id, each.commit), look
+                        )
+                    )
+                    for each in look.snapshots
+                ]
+            )
+            for look in looked
+        ]
 
 
 def _only_asked(

@@ -17,7 +17,7 @@ from tests.cache.conftest import FILES, WEIGHTS, Ask
 from tests.hub.conftest import AddRepo
 from tests.hub_server import HubServer
 from tests.hub_server.repos import content
-from tests.running import ROOT
+from tests.running import ROOT, Run
 
 XET = "ab" * 32
 
@@ -246,6 +246,28 @@ def test_the_hub_is_asked_with_remote(hub: HubServer, downloaded: Path, ask: Ask
     assert ask("verify", "org/x").statuses()["config.json"] == "ok"  # as far as the disk knows
     told = ask("verify", "org/x", "--remote")
     assert (told.code, told.statuses()["config.json"]) == (1, "replaced")
+
+
+def test_the_whole_cache_against_the_hub(
+    hub: HubServer, downloaded: Path, ask: Ask, run: Run
+) -> None:
+    assert ask("verify", "--all", "--remote").document["summary"]["ok"] == 3
+    del hub.repos["org/x"]
+    done = run("cache", "verify", "org/x", "--remote")
+    assert done.code == 3
+    assert "org/x" in done.err
+
+
+def test_remote_and_offline_exclude_each_other(
+    hub: HubServer, downloaded: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.log.clear()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    done = run("cache", "verify", "org/x", "--remote")
+    assert done.code == 2
+    assert "offline" in done.err.lower()
+    assert hub.log == []
 
 
 @pytest.mark.parametrize("damage", ["changed", "shorter", "replaced", "emptied"])
