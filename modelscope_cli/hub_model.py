@@ -311,6 +311,9 @@ def _with_what_is_here(error: NetworkTrouble, sought: Sought, store: Store) -> N
         repo = CachedRepo(os.path.join(sought.cache, hfcache.folder_name(target.id)), target.id)
         commit = repo.refs().get(revision)
         here = None if commit is None else f"{revision} = {commit[:7]} out of the HF cache"
+    if target.may_be_path and here is None:
+        path = "there is no file or folder of that name here"
+        error.hint = f"{error.hint}; {path}" if error.hint else path
     if here is not None:
         option = "without --refresh" if sought.how.refresh and known is None else "--offline"
         hint = f"{option} answers with {here}"

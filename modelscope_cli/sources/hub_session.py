@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 from urllib.parse import urljoin, urlsplit
 
 from modelscope_cli import __version__
-from modelscope_cli.errors import NetworkTrouble, NotFound
+from modelscope_cli.errors import NetworkTrouble, NotFound, UsageError
 from modelscope_cli.sources import hub_retry
 
 MAX_ANSWER_BYTES = 110_000_000  # the largest header, and the JSON around it
@@ -73,18 +73,12 @@ class Session:
     """One run's connections to one Hub; threads may share it."""
 
     def __init__(self, *, offline: bool = False) -> None:
+        self.endpoint = _endpoint()  # without a slash at its end
         self._offline = offline
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._token: str | None = None
         self._gate = hub_retry.Gate()
-
-    @property
-    def endpoint(self) -> str:
-        """The Hub's address without a slash at its end, as huggingface_hub has it."""
-        from huggingface_hub import constants
-
-        return constants.ENDPOINT.rstrip("/")
 
     @property
     def host(self) -> str:
@@ -186,6 +180,20 @@ class Session:
         """Close the connections that lie idle."""
         if self._client is not None:
             self._client.close()
+
+
+def _endpoint() -> str:
+    """The Hub's address as huggingface_hub has it. Raises UsageError for one that is none."""
+    from huggingface_hub import constants
+
+    endpoint = constants.ENDPOINT.rstrip("/")
+    try:
+        scheme, host, _ = origin(endpoint)
+    except ValueError:
+        scheme, host = "", ""
+    if scheme not in _DEFAULT_PORTS or not host or not endpoint.isprintable() or " " in endpoint:
+        raise UsageError(f"HF_ENDPOINT={endpoint!r} is no address of a Hub", "https://HOST")
+    return endpoint
 
 
 def origin(url: str) -> tuple[str, str, int]:

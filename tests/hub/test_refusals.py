@@ -245,7 +245,21 @@ def test_no_network(run: Run, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     done = run("params", "org/x")
     assert done.code == 6
-    assert "127.0.0.1:9 cannot be reached" in lines(done)[0]
+    error, hint = lines(done)
+    assert "127.0.0.1:9 cannot be reached" in error
+    assert hint.endswith("; there is no file or folder of that name here")
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["foo", "http://", "ftp://x", "http://[::1", "http://a b", "http://a:b", ""]
+)
+def test_an_endpoint_that_is_none(
+    run: Run, hub: HubServer, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    done = run("params", "hf://org/x")
+    assert done.code == 2
+    assert lines(done)[0] == f"HF_ENDPOINT={endpoint.rstrip('/')!r} is no address of a Hub"
 
 
 def test_no_network_but_something_kept(
