@@ -107,17 +107,19 @@ class Doctor:
 
     def _damage(self, verdict: Verdict, entry: Entry | None) -> Finding:
         action = self._mended(verdict, entry)
-        if action is not None and action.kind == SAVE:
-            remedy = (
-                f"once changed files are saved: {self.remedies.download(verdict.revision or '')}"
-            )
-        elif action is not None:
-            remedy = self.remedies.fix()
-        else:
-            remedy = "; ".join(self.remedies.of([verdict]))
+        remedy = self._remedy(verdict, action)
         return self._finding(
             verdict.status, verdict.revision, verdict.place, verdict.note or "", remedy, action
         )
+
+    def _remedy(self, verdict: Verdict, action: Action | None) -> str:
+        if action is None:
+            return "; ".join(self.remedies.of([verdict]))
+        if action.kind == SAVE:
+            return f"once changed files are saved: {self.remedies.download(verdict.revision or '')}"
+        if action.kind == REMOVE:  # a link to nothing: brought back, or taken away
+            return f"{'; '.join(self.remedies.of([verdict]))}; or {self.remedies.fix()}"
+        return self.remedies.fix()
 
     def _mended(self, verdict: Verdict, entry: Entry | None) -> Action | None:
         if verdict.status in ("dangling", "missing"):

@@ -142,6 +142,8 @@ def _listed_and_agreed(findings: Sequence[Finding], units: str, *, yes: bool) ->
     """Nothing goes without having been listed; then the user is asked."""
     actions = list(dict.fromkeys(each.action for each in findings if each.action is not None))
     if not actions:
+        if findings:
+            sys.stderr.write("mscope: nothing of this is safe to mend without you\n")
         return False
     for action in actions:
         size = f"  ({size_text(action.bytes, units)})" if action.bytes else ""

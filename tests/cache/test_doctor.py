@@ -71,6 +71,8 @@ def test_a_missing_link_is_made_again(snapshot: Path, ask: Ask, cache: Cache, bl
 
 def test_a_dangling_link_without_a_blob_goes(snapshot: Path, ask: Ask) -> None:
     (snapshot / "config.json").resolve().unlink()
+    remedy = ask("doctor").document["findings"][0]["remedy"]
+    assert f"hf download org/x --revision {MAIN}; or mscope cache doctor --fix" in remedy
     told = ask("doctor", "--fix", "--yes")
     assert (told.code, told.problems()) == (0, ["dangling"])
     assert not os.path.lexists(snapshot / "config.json")
@@ -133,6 +135,7 @@ def test_a_modified_blob_is_never_touched(snapshot: Path, ask: Ask, blobs: Path)
     told = ask("doctor", "--fix", "--yes")
     assert (told.code, told.problems()) == (1, ["modified"])
     assert told.document["findings"][0]["fix"] is None
+    assert "nothing of this is safe to mend without you" in told.err
     assert "cp -rL" in told.document["findings"][0]["remedy"]
     assert _state(blobs.parent) == before
 
