@@ -24,6 +24,7 @@ MAIN = "main"
 INDEX = "model.safetensors.index.json"
 _EXPIRED = (400, 401, 403, 404, 410)  # of an address that a redirect gave earlier
 _SUCCESS = (200, 206)
+SHORT_CUT_SECONDS = 5.0  # after that, asking every shard is sooner done
 
 
 class Guesses(NamedTuple):
@@ -217,8 +218,8 @@ class HubRepo:
         """Where one answer holds every shard's header, no shard need be asked."""
         self._headers = None
         try:
-            answer = coming.result()
-        except MscopeError:
+            answer = coming.result(SHORT_CUT_SECONDS)
+        except (MscopeError, TimeoutError):
             return
         for path, head in hub_listing.heads(answer, Listing(self.commit, self.files)).items():
             self._piece(path).add(0, head)

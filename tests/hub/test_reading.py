@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from time import time
 from typing import Any
 
 import numpy as np
@@ -168,6 +169,21 @@ def test_the_short_cut_is_not_trusted_blindly(hub: HubServer, add: AddRepo) -> N
         hub.log.clear()
         assert names(open_model("org/x")) == ["a", "b"]
         assert hub.targets("store")
+
+
+@pytest.mark.parametrize("kind", ["hang", 503, 500, "cut", "drop", "page"])
+def test_the_short_cut_is_only_one(
+    hub: HubServer, add: AddRepo, kind: str | int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from modelscope_cli.sources import hub as source
+
+    monkeypatch.setattr(source, "SHORT_CUT_SECONDS", 0.2)
+    repo = add("org/x", dict(folders.sharded()))
+    repo.serve_all_headers()
+    hub.fault("safetensors-metadata", kind, times=99)
+    started = time()
+    assert names(open_model("org/x")) == ["a", "b"]
+    assert time() - started < 2
 
 
 def test_shards_against_their_index(hub: HubServer, add: AddRepo, run: Run) -> None:
