@@ -79,6 +79,7 @@ class Session:
         self._client: Client | None = None
         self._token: str | None = None
         self._gate = hub_retry.Gate()
+        self._closed = False
 
     @property
     def host(self) -> str:
@@ -118,6 +119,8 @@ class Session:
             answer, problem = self._attempt(url, span, limit)
             if answer is not None and answer.status not in hub_retry.STATUSES:
                 return answer
+            if self._closed:  # nobody waits for it any more
+                raise NetworkTrouble(f"{urlsplit(url).netloc}: given up")
             status, headers = (0, {}) if answer is None else (answer.status, answer.headers)
             wait = hub_retry.wait_before(tries, status, headers, problem)
             if wait is not None:
@@ -177,7 +180,8 @@ class Session:
         return Direct(timeout)
 
     def close(self) -> None:
-        """Close the connections that lie idle."""
+        """Close the connections that lie idle, and try nothing again."""
+        self._closed = True
         if self._client is not None:
             self._client.close()
 
