@@ -17,7 +17,6 @@ from modelscope_cli.facts import Note
 
 _TYPED_ONLY = frozenset({"fix", "yes"})  # what changes the disk is never a standing setting
 _NOT_SETTINGS = frozenset({"config", "isolated", "help"}) | _TYPED_ONLY
-_LATER = frozenset({"audit"})  # a command to come, whose table older versions leave alone
 
 
 class SettingsCommand(TyperCommand):
@@ -42,6 +41,8 @@ class SettingsCommand(TyperCommand):
     def _fill(self, ctx: Any) -> None:
         found = self._settings(ctx)
         values = found.for_command(_key(ctx))
+        if _key(ctx) == "audit":
+            values = {key: each for key, each in values.items() if key not in _policy_keys()}
         origins: list[tuple[Any, str]] = []
         for param in self.params:
             if param.name in _NOT_SETTINGS or param.name is None:
@@ -66,13 +67,16 @@ class SettingsCommand(TyperCommand):
         path = ctx.params["config"]
         found = settings.read(path) if path else self._nearest(ctx)
         if found.table:
-            settings.check_keys(found, _known_settings(), _LATER)
+            settings.check_keys(found, _known_settings())
         return found
 
     def _nearest(self, ctx: Any) -> settings.Settings:
         """The nearest file that lies in no model of this run, not in one that it names itself."""
         typed = ctx.params.get("model")
-        models = _folders(typed) + (_folders(other) if (other := ctx.params.get("diff")) else [])
+        others = [ctx.params.get("diff"), *(ctx.params.get("models") or ())]
+        models = [folder for each in others if each for folder in _folders(each)]
+        if "model" in ctx.params:
+            models = _folders(typed) + models
         while True:
             found = settings.find(models)
             named = found.for_command(_key(ctx)).get("model")
@@ -178,10 +182,18 @@ def _known_settings() -> dict[str, set[str]]:
 
     from modelscope_cli.commands import COMMANDS
 
-    return {
+    known = {
         row.key: set(inspect.signature(row.load()).parameters) - _NOT_SETTINGS
         for row in COMMANDS.values()
     }
+    return {**known, "audit": known["audit"] | _policy_keys()}
+
+
+def _policy_keys() -> frozenset[str]:
+    """Keys of `[audit]` that are the policy's: it checks and applies them itself."""
+    from modelscope_cli.audit.policy_file import NAMES
+
+    return NAMES
 
 
 def _origin_line(param: Any, value: Any, origin: str) -> str:

@@ -74,12 +74,17 @@ def read(path: str) -> Settings:
     return Settings(path, _table(path) or {})
 
 
-def check_keys(
-    settings: Settings, commands: Mapping[str, Iterable[str]], later: Iterable[str] = ()
-) -> None:
+def document(path: str, flag: str = "") -> dict[str, Any]:
+    """A whole TOML file as it is written, keys and all. Raises UsageError."""
+    if not os.path.isfile(path):
+        raise UsageError(f"{flag} {path}: there is no such file".lstrip())
+    return _parsed(path, _bounded(path))
+
+
+def check_keys(settings: Settings, commands: Mapping[str, Iterable[str]]) -> None:
     """Raises UsageError for a key that no command knows, with the nearest that one does.
 
-    `commands` are the options of each command; tables named in `later` are left alone.
+    `commands` are the options of each command.
     """
     common = {option for options in commands.values() for option in options}
     for key, value in settings.table.items():
@@ -90,7 +95,7 @@ def check_keys(
         elif key in commands:
             for inner in value:
                 _require_known(settings.path, inner, commands[key], f" of {key}")
-        elif key not in later:
+        else:
             hint = did_you_mean(key, [*commands, *common])
             raise UsageError(f"{settings.path}: there is no command {key!r}", hint)
 
@@ -133,22 +138,32 @@ def _of_a_cached_repo(folder: str) -> bool:
 
 def _table(path: str) -> dict[str, Any] | None:
     """The settings table of a file; None for a pyproject.toml that has none."""
-    try:
-        with open(path, "rb") as stream:
-            raw = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     shared = os.path.basename(path) == SHARED_FILE
+    raw = _start(path)
     if shared and _TABLE_MARK not in raw:
         return None
-    if len(raw) > _MAX_BYTES:
-        raise UsageError(f"{path}: larger than {_MAX_BYTES:,} bytes: not a settings file")
-    parsed = _parsed(path, raw)
+    parsed = _parsed(path, _bounded(path, raw))
     if not shared:
         return _underscored(parsed)
     tool = parsed.get("tool")
     table = tool.get("mscope") if isinstance(tool, dict) else None
     return _underscored(table) if isinstance(table, dict) else None
+
+
+def _start(path: str) -> bytes:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _bounded(path: str, raw: bytes | None = None) -> bytes:
+    """The bytes of a settings file. Raises UsageError where there are too many."""
+    raw = _start(path) if raw is None else raw
+    if len(raw) > _MAX_BYTES:
+        raise UsageError(f"{path}: larger than {_MAX_BYTES:,} bytes: not a settings file")
+    return raw
 
 
 def _parsed(path: str, raw: bytes) -> dict[str, Any]:

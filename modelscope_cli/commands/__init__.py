@@ -48,6 +48,11 @@ COMMANDS = {
             "mscope pack --shape 4096x14336   -   mscope pack --stored 29360128x1 MODEL",
         ),
         Command(
+            "audit",
+            "Rules and a policy for CI: files, safety, cache, limits, provenance.",
+            "mscope audit ./model   -   mscope audit ORG/NAME --fail-on warning   -   --list",
+        ),
+        Command(
             "cache ls",
             "Repos in the HF cache: revisions, sizes, last use, what is broken or left over.",
             "mscope cache ls   -   mscope cache ls --cache-dir /mnt/hub --json",

@@ -1,0 +1,119 @@
+"""What a rule is given of one model: what was read, its files, and what can still be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from modelscope_cli.analysis import params
+from modelscope_cli.analysis.cache_verdicts import Verdict
+from modelscope_cli.audit.finding import Skip
+from modelscope_cli.errors import MscopeError, NotFound
+from modelscope_cli.facts import ModelFacts, ModelRef, TensorTable, Unknown
+from modelscope_cli.sources.tree import Entry
+
+if TYPE_CHECKING:
+    from modelscope_cli.sources.base import OpenFile, Source
+
+_DOCUMENT_BYTES = 1_000_000  # of a model card, a licence, a configuration
+
+
+class Subject:
+    """One model under audit.
+
+    `opened` is what was read of it, or the error that reading met. `entries` are its files, or
+    why there are none to look at; `pinned` whether it was named by a commit (None: it has no
+    revisions). `verify` judges it against the HF cache, `own_settings` are files in it that
+    would be settings elsewhere.
+    """
+
+    def __init__(
+        self,
+        ref: ModelRef,
+        opened: ModelFacts | MscopeError,
+        entries: Sequence[Entry] | Unknown,
+        source: Source | None = None,
+        *,
+        pinned: bool | None = None,
+        verify: Callable[[], Sequence[Verdict]] | Unknown = Unknown("it is in no HF cache"),  # noqa: B008
+        own_settings: Sequence[str] = (),
+    ) -> None:
+        self.ref = ref
+        self.opened = opened
+        self.pinned = pinned
+        self.own_settings = own_settings
+        self._entries = entries
+        self._source = source
+        self._verify = verify
+
+    @property
+    def name(self) -> str:
+        """The model as it was typed."""
+        return self.ref.target
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether every byte comes over the network: read what is small, and nothing twice."""
+        return self.ref.kind == "hub"
+
+    @property
+    def error(self) -> MscopeError | None:
+        """What reading the model met, if it could not be read."""
+        return self.opened if isinstance(self.opened, MscopeError) else None
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What was read. Raises Skip where it could not be."""
+        if isinstance(self.opened, MscopeError):
+            raise Skip("the model could not be read")
+        return self.opened
+
+    @property
+    def tensors(self) -> TensorTable:
+        """The tensors. Raises Skip where there are none or they could not be read."""
+        if isinstance(found := self.facts.tensors, Unknown):
+            raise Skip(found.reason)
+        return found
+
+    @cached_property
+    def params(self) -> params.Params:
+        """The tensors examined: roles, packing, totals. Raises Skip as `tensors` does."""
+        return params.examine(self.facts, self.tensors, params.Choice())
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The configuration. Raises Skip where there is none."""
+        if (found := self.facts.config) is None:
+            raise Skip("it has no configuration")
+        return found
+
+    @property
+    def files(self) -> Sequence[Entry]:
+        """Every file of the model, by path. Raises Skip where they cannot be listed."""
+        if isinstance(self._entries, Unknown):
+            raise Skip(self._entries.reason)
+        return self._entries
+
+    @cached_property
+    def by_path(self) -> Mapping[str, Entry]:
+        """The same by their paths."""
+        return {each.path: each for each in self.files}
+
+    @cached_property
+    def verdicts(self) -> Sequence[Verdict]:
+        """Its files against what was downloaded. Raises Skip where it lies in no HF cache."""
+        if isinstance(self._verify, Unknown):
+            raise Skip(self._verify.reason)
+        return self._verify()
+
+    def open(self, path: str) -> OpenFile:
+        """Open one of its files. Raises NotFound, NotARegularFile."""
+        if self._source is None:
+            raise NotFound(f"{path}: {self.name} has no files that can be opened")
+        return self._source.open(path)
+
+    def start(self, path: str, most: int = _DOCUMENT_BYTES) -> bytes:
+        """The first bytes of a file, `most` at the most."""
+        with self.open(path) as file:
+            return file.read_at(0, min(file.size, most))

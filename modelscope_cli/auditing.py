@@ -1,0 +1,230 @@
+"""A MODEL opened for the audit: what was read of it, all its files, and what can still be asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from modelscope_cli import load, settings
+from modelscope_cli import target as targets
+from modelscope_cli.analysis.cache_verdicts import Verdict
+from modelscope_cli.audit import engine
+from modelscope_cli.audit.engine import Audited
+from modelscope_cli.audit.finding import Skip
+from modelscope_cli.audit.policy_file import Policies
+from modelscope_cli.audit.subject import Subject
+from modelscope_cli.errors import FormatError, MscopeError, NetworkTrouble, NotFound
+from modelscope_cli.facts import ModelFacts, ModelRef, Unknown
+from modelscope_cli.formats.base import by_ending
+from modelscope_cli.hub_names import is_commit
+from modelscope_cli.load import How
+from modelscope_cli.sources import hfcache, tree
+from modelscope_cli.sources.local import LocalSource
+from modelscope_cli.sources.tree import Entry
+from modelscope_cli.target import BuiltinTarget, HubTarget, LocalTarget, Target
+
+if TYPE_CHECKING:
+    from modelscope_cli.sources.hub import HubRepo
+
+_INDEX = ".index.json"
+
+
+@contextmanager
+def subject(model: str, how: How) -> Iterator[Subject]:
+    """One model for the rules. A defect of it is no error here, it is theirs to judge.
+
+    A branch is looked up at the Hub, where that may be asked: what is audited is what it is now.
+    Raises NotFound, UsageError and NetworkTrouble for a model that is not there to be looked at.
+    """
+    target = _target(model, how)
+    if _on_a_branch(target) and how.may_ask:
+        how = how._replace(refresh=True)
+    opened = _opened(model, how)
+    ref = opened.ref if isinstance(opened, ModelFacts) else _ref(model, target, how, opened)
+    if ref.kind == "hub":
+        with _remote(ref, how) as found:
+            yield found(opened, _pinned(target, ref), _verify(ref, how))
+        return
+    yield _local(ref, opened, _pinned(target, ref), _verify(ref, how))
+
+
+def audited(model: str, how: How, policies: Policies) -> Audited:
+    """One model against its policy; a model that is not there is an error beside the findings."""
+    try:
+        with subject(model, how) as found:
+            return engine.audit(found, policies.of(found.ref))
+    except (NotFound, NetworkTrouble) as error:
+        return Audited(ModelRef(model, "directory"), error=error)
+
+
+def _target(model: str, how: How) -> Target:
+    target = targets.parse(model, revision=how.revision, endpoint=os.environ.get("HF_ENDPOINT"))
+    may_be_path = isinstance(target, HubTarget) and target.may_be_path
+    return LocalTarget(model) if may_be_path and _exists(model) else target
+
+
+def _exists(model: str) -> bool:
+    return os.path.lexists(os.path.expanduser(model))
+
+
+def _on_a_branch(target: Target) -> bool:
+    return isinstance(target, HubTarget) and not is_commit(target.revision or "")
+
+
+def _opened(model: str, how: How) -> ModelFacts | MscopeError:
+    try:
+        return load.open_model(model, how)
+    except (FormatError, NotFound) as error:
+        return error
+
+
+def _ref(model: str, target: Target, how: How, error: MscopeError) -> ModelRef:
+    """Which model it was that could not be read. Raises the error where it is not there at all."""
+    ref = _place(model, target, how)
+    if ref is None:
+        if isinstance(target, HubTarget) and isinstance(error, FormatError):
+            return ModelRef(model, "hub", id=target.id, revision=target.revision)
+        raise error
+    if isinstance(error, NotFound) and not _promises_weights(ref):
+        raise error
+    return ref
+
+
+def _place(model: str, target: Target, how: How) -> ModelRef | None:
+    """Where on this disk a model lies, whatever is wrong with it."""
+    if isinstance(target, BuiltinTarget):
+        return None
+    if isinstance(target, HubTarget):
+        try:
+            cache = hfcache.cache_dir(how.cache_dir)[0]
+            return hfcache.open_snapshot(cache, target, model).source.ref
+        except MscopeError:
+            return None
+    path = os.path.expanduser(target.path)
+    if not os.path.lexists(path):
+        return None
+    found = hfcache.within(path, model) if "models--" in os.path.abspath(path) else None
+    if found is not None:
+        return found.source.ref
+    kind = "directory" if os.path.isdir(path) else "file"
+    return ModelRef(model, kind, path=os.path.abspath(path))
+
+
+def _promises_weights(ref: ModelRef) -> bool:
+    """Whether there are names of weights, so that what is missing is the model's own fault."""
+    path = ref.path or ""
+    names = [os.path.basename(path)]
+    if os.path.isdir(path):
+        names = [each.path for each in tree.walk(path).entries]
+    return any(by_ending(name) is not None or name.endswith(_INDEX) for name in names)
+
+
+def _pinned(target: Target, ref: ModelRef) -> bool | None:
+    """Whether the model was named by its commit; None where it has no revisions."""
+    if isinstance(target, HubTarget):
+        return is_commit(target.revision or "")
+    if ref.kind == "cache" and isinstance(target, LocalTarget) and ref.revision:
+        return ref.revision in os.path.abspath(os.path.expanduser(target.path)).split(os.sep)
+    return None
+
+
+Verify = Callable[[], Sequence[Verdict]] | Unknown
+
+
+def _local(
+    ref: ModelRef, opened: ModelFacts | MscopeError, pinned: bool | None, verify: Verify
+) -> Subject:
+    """A model on this disk, or built in."""
+    if ref.path is None:
+        return Subject(ref, opened, Unknown("it is built in: there are no files"), verify=verify)
+    if not os.path.isdir(ref.path):
+        return _file(ref, opened, pinned, verify)
+    homes: list[str] = []
+    if ref.kind == "cache":
+        repo = _repo_folder(ref.path)
+        homes = [repo, os.path.join(os.path.dirname(repo), "blobs")]
+    own = settings.lying_in([ref.path], [])
+    return Subject(
+        ref, opened, tree.walk(ref.path, homes).entries, LocalSource(ref.path, ref),
+        pinned=pinned, verify=verify, own_settings=[os.path.basename(path) for path in own],
+    )  # fmt: skip
+
+
+def _repo_folder(path: str) -> str:
+    """`…/models--org--name` of a path in it."""
+    while path and not os.path.basename(path).startswith(hfcache.PREFIX):
+        path = os.path.dirname(path) if os.path.dirname(path) != path else ""
+    return path
+
+
+def _file(
+    ref: ModelRef, opened: ModelFacts | MscopeError, pinned: bool | None, verify: Verify
+) -> Subject:
+    """One file, or the files of a set that it stands for: nothing else there is the model's."""
+    folder, name = os.path.split(ref.path or "")
+    names = {name}
+    if isinstance(opened, ModelFacts):
+        names |= {file.path for file in opened.files}
+    entries = [each for each in tree.walk(folder).entries if each.path in names]
+    source = LocalSource(folder, ref)
+    return Subject(ref, opened, entries, source, pinned=pinned, verify=verify)
+
+
+def _verify(ref: ModelRef, how: How) -> Verify:
+    """How to hold a model's files against what was downloaded; Unknown where nothing says that."""
+    if ref.kind == "cache" and ref.path is not None:
+        return lambda: _verdicts(ref.path or "", None, how)
+    if ref.kind == "hub" and ref.id is not None:
+        return lambda: _verdicts(f"hf://{ref.id}", ref.revision, how)
+    return Unknown("it is in no HF cache: nothing says what its files should hold")
+
+
+def _verdicts(model: str, commit: str | None, how: How) -> list[Verdict]:
+    from modelscope_cli import verifying
+    from modelscope_cli.analysis import cache_expected as expected
+    from modelscope_cli.sources import cache_layout
+    from modelscope_cli.sources.cache_where import locate
+
+    try:
+        where = locate(model, commit, how.cache_dir)
+    except NotFound as error:
+        raise Skip("it is not in the HF cache") from error
+    repo = cache_layout.read_repo(where.folder)
+    snapshots = [each for each in repo.snapshots if each.commit == where.commit]
+    computed = verifying.Hasher(how.jobs).hash(expected.of_snapshots(repo, snapshots))
+    judge = verifying.judge(repo, computed)
+    found = [verdict for each in snapshots for verdict in judge.snapshot(each)]
+    return [*found, *judge.leftovers()]
+
+
+@contextmanager
+def _remote(ref: ModelRef, how: How) -> Iterator[Callable[..., Subject]]:
+    """A model on the Hub, whose files are read where a rule asks for them."""
+    from modelscope_cli.sources.hub import HubRepo, HubSource
+    from modelscope_cli.sources.hub_session import Session
+
+    session = Session(offline=not how.may_ask)
+    repo = HubRepo(session, ref.id or "", ref.revision or "main", jobs=how.jobs)
+    try:
+        _settle(repo, ref)
+        ref = ref._replace(revision=repo.commit)
+        source = HubSource(repo, ref)
+        entries = [Entry(path, each.size) for path, each in sorted(repo.files.items())]
+        yield lambda opened, pinned, verify: Subject(
+            ref, opened, entries, source, pinned=pinned, verify=verify,
+            own_settings=[path for path in repo.files if path == settings.OWN_FILE],
+        )  # fmt: skip
+    finally:
+        repo.close(keep=True)
+
+
+def _settle(repo: HubRepo, ref: ModelRef) -> None:
+    """Know the files of the commit: kept from the reading before, else asked for again."""
+    from modelscope_cli.sources.hub import Guesses
+
+    if ref.revision is not None and is_commit(ref.revision) and repo.recall(ref.revision):
+        return
+    repo.ask(Guesses())
+    repo.settle()

@@ -1,0 +1,108 @@
+"""Where the policy of an audit comes from: a file that is named, or the nearest settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from modelscope_cli import settings
+from modelscope_cli.audit import policy_file
+from modelscope_cli.audit.policy_file import Policies
+from modelscope_cli.errors import UsageError
+from modelscope_cli.report import Report
+
+_TYPED = "the command line"
+
+
+class Asked(NamedTuple):
+    """What the command line says of the policy; it is stronger than any file."""
+
+    path: str | None = None
+    select: Sequence[str] | None = None
+    ignore: Sequence[str] | None = None
+    fail_on: str | None = None
+    strict: bool = False
+
+
+def load(
+    models: Sequence[str], asked: Asked, config: str | None, *, isolated: bool = False
+) -> Policies:
+    """The policy for `models`: a named file's, `--config`'s, the nearest settings', or none.
+
+    One that lies in a model under audit is never used. Raises UsageError.
+    """
+    found = _from_file(models, asked.path, config, isolated=isolated)
+    base = found.base
+    if asked.select:
+        base = policy_file.apply(base, {"select": list(asked.select)}, _TYPED)
+        found = found._replace(overrides=[_without(each, "select") for each in found.overrides])
+    if asked.ignore:
+        base = policy_file.apply(base, {"ignore": list(asked.ignore)}, _TYPED)
+    base = base._replace(strict=base.strict or asked.strict)
+    policy_file.require_a_rule(base, _TYPED)
+    return found._replace(base=base, fail_on=asked.fail_on or found.fail_on)
+
+
+def _without(override: Any, key: str) -> Any:
+    glob, table, place = override
+    return glob, {name: value for name, value in table.items() if name != key}, place
+
+
+def _from_file(
+    models: Sequence[str], path: str | None, config: str | None, *, isolated: bool
+) -> Policies:
+    if path is not None:
+        _refuse_own(models, path)
+        return _read(path, settings.document(path, "--policy"), required=True)
+    if config is not None:
+        return _read(config, settings.document(config, "--config"))
+    if isolated:
+        return Policies()
+    near = settings.find(folders(models)).path
+    return Policies() if near is None else _read(near, settings.document(near))
+
+
+def _read(path: str, document: dict[str, Any], *, required: bool = False) -> Policies:
+    """The `[audit]` table of a document, or `[tool.mscope.audit]`."""
+    tool = document.get("tool")
+    ours = tool.get("mscope") if isinstance(tool, dict) else None
+    shared = isinstance(ours, dict) and "audit" in ours
+    table = ours.get("audit") if shared and isinstance(ours, dict) else document.get("audit")
+    if table is None and not required:
+        return Policies()
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: has no [audit] table", "mscope audit --init writes one")
+    place = "tool.mscope.audit" if shared else "audit"
+    own = {key: value for key, value in table.items() if _is_policy(key)}
+    return policy_file.read(table if required else own, path, place)
+
+
+def _is_policy(key: str) -> bool:
+    """Whether a key is the policy's; others are settings of the command, and checked as such."""
+    return key.replace("-", "_") in policy_file.NAMES
+
+
+def _refuse_own(models: Sequence[str], path: str) -> None:
+    if settings.inside(os.path.dirname(os.path.abspath(path)), folders(models)):
+        raise UsageError(
+            f"--policy {path}: lies in a model that is audited: it cannot say what passes",
+            "copy it elsewhere, and read it first",
+        )
+
+
+def folders(models: Sequence[str]) -> list[str]:
+    """The folders on this disk that are models under audit, or hold one."""
+    found = []
+    for model in models:
+        path = os.path.expanduser(model)
+        if os.path.isdir(path):
+            found.append(path)
+        elif os.path.exists(path):
+            found.append(os.path.dirname(os.path.realpath(path)))
+    return found
+
+
+def write_start() -> Report:
+    """`--init`: a commented policy as `mscope.toml` here. Raises UsageError where one is."""
+    raise UsageError("not yet")
