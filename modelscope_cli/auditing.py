@@ -22,7 +22,7 @@ from modelscope_cli.hub_names import is_commit
 from modelscope_cli.load import How
 from modelscope_cli.sources import hfcache, tree
 from modelscope_cli.sources.local import LocalSource
-from modelscope_cli.sources.tree import Entry
+from modelscope_cli.sources.tree import Entry, Listing
 from modelscope_cli.target import BuiltinTarget, HubTarget, LocalTarget, Target
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _local(
         homes = [repo, os.path.join(os.path.dirname(repo), "blobs")]
     own = settings.lying_in([ref.path], [])
     return Subject(
-        ref, opened, tree.walk(ref.path, homes).entries, LocalSource(ref.path, ref),
+        ref, opened, tree.walk(ref.path, homes), LocalSource(ref.path, ref),
         pinned=pinned, verify=verify, own_settings=[os.path.basename(path) for path in own],
     )  # fmt: skip
 
@@ -169,7 +169,7 @@ def _file(
         names |= {file.path for file in opened.files}
     entries = [each for each in tree.walk(folder).entries if each.path in names]
     source = LocalSource(folder, ref)
-    return Subject(ref, opened, entries, source, pinned=pinned, verify=verify)
+    return Subject(ref, opened, Listing(tuple(entries)), source, pinned=pinned, verify=verify)
 
 
 def _verify(ref: ModelRef, how: How) -> Verify:
@@ -213,7 +213,7 @@ def _remote(ref: ModelRef, how: How) -> Iterator[Callable[..., Subject]]:
         source = HubSource(repo, ref)
         entries = [Entry(path, each.size) for path, each in sorted(repo.files.items())]
         yield lambda opened, pinned, verify: Subject(
-            ref, opened, entries, source, pinned=pinned, verify=verify,
+            ref, opened, Listing(tuple(entries)), source, pinned=pinned, verify=verify,
             own_settings=[path for path in repo.files if path == settings.OWN_FILE],
         )  # fmt: skip
     finally:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from modelscope_cli.analysis import params
 from modelscope_cli.analysis.cache_verdicts import Verdict
+from modelscope_cli.audit import defects
 from modelscope_cli.audit.finding import Skip
 from modelscope_cli.errors import MscopeError, NotFound
 from modelscope_cli.facts import ModelFacts, ModelRef, TensorTable, Unknown
-from modelscope_cli.sources.tree import Entry
+from modelscope_cli.sources.tree import Entry, Listing
 
 if TYPE_CHECKING:
     from modelscope_cli.sources.base import OpenFile, Source
@@ -22,7 +23,7 @@ _DOCUMENT_BYTES = 1_000_000  # of a model card, a licence, a configuration
 class Subject:
     """One model under audit.
 
-    `opened` is what was read of it, or the error that reading met. `entries` are its files, or
+    `opened` is what was read of it, or the error that reading met. `listing` has its files, or
     why there are none to look at; `pinned` whether it was named by a commit (None: it has no
     revisions). `verify` judges it against the HF cache, `own_settings` are files in it that
     would be settings elsewhere.
@@ -32,7 +33,7 @@ class Subject:
         self,
         ref: ModelRef,
         opened: ModelFacts | MscopeError,
-        entries: Sequence[Entry] | Unknown,
+        listing: Listing | Unknown,
         source: Source | None = None,
         *,
         pinned: bool | None = None,
@@ -43,7 +44,7 @@ class Subject:
         self.opened = opened
         self.pinned = pinned
         self.own_settings = own_settings
-        self._entries = entries
+        self._listing = listing
         self._source = source
         self._verify = verify
 
@@ -91,14 +92,26 @@ class Subject:
     @property
     def files(self) -> Sequence[Entry]:
         """Every file of the model, by path. Raises Skip where they cannot be listed."""
-        if isinstance(self._entries, Unknown):
-            raise Skip(self._entries.reason)
-        return self._entries
+        if isinstance(self._listing, Unknown):
+            raise Skip(self._listing.reason)
+        return self._listing.entries
+
+    @property
+    def cut(self) -> bool:
+        """Whether there are more files than are listed."""
+        return not isinstance(self._listing, Unknown) and self._listing.cut
 
     @cached_property
     def by_path(self) -> Mapping[str, Entry]:
         """The same by their paths."""
         return {each.path: each for each in self.files}
+
+    @cached_property
+    def defects(self) -> Sequence[MscopeError]:
+        """What readers say of its files; of one on the Hub only what was read anyway."""
+        if self.is_remote or isinstance(self._listing, Unknown):
+            return [self.opened] if isinstance(self.opened, MscopeError) else []
+        return defects.found(self.opened, self._listing.entries, self.open)
 
     @cached_property
     def verdicts(self) -> Sequence[Verdict]:

@@ -59,13 +59,17 @@ def by_ending(path: str) -> Format | None:
     return ENDINGS.get(f"{dot}{ending}".lower()) if dot else None
 
 
+def by_content(head: bytes) -> Format | None:
+    """The format whose files begin like these 16 bytes, if any."""
+    return next((FORMATS[name] for name, test in _SIGNATURES if test(head)), None)
+
+
 def sniff(file: OpenFile) -> Format:
     """The format of a file by its first bytes, whatever its name; by its name where they fail.
 
     Raises UnknownFormat where neither tells.
     """
-    head = file.read_at(0, min(file.size, 16))
-    found = next((FORMATS[name] for name, test in _SIGNATURES if test(head)), by_ending(file.path))
+    found = by_content(file.read_at(0, min(file.size, 16))) or by_ending(file.path)
     if found is None:
         raise UnknownFormat(file.path, "is no weight file that mscope reads")
     return found

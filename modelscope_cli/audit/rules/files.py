@@ -4,27 +4,164 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from modelscope_cli.audit.finding import Flaw, flaw_of
+from modelscope_cli.audit.finding import WARNING, Flaw, flaw_of
 from modelscope_cli.audit.policy import Policy
 from modelscope_cli.audit.rule import Rule
+from modelscope_cli.audit.rules import contents
 from modelscope_cli.audit.subject import Subject
+from modelscope_cli.errors import MscopeError
+from modelscope_cli.sources.tree import FILE, FOLDER
+
+# By the class that a reader raises; what stands in none of these rows is malformed.
+_SHARDS = frozenset(
+    {
+        "DuplicateIndexKey", "IndexNotJson", "IndexPathEscape", "IndexTooLarge", "InvalidIndex",
+        "MissingShard", "SplitMismatch", "TensorInOtherShard", "TensorInTwoShards",
+        "TensorNotInIndex", "TensorNotInShard",
+    }
+)  # fmt: skip
+_LARGER = frozenset({"OffsetsHole", "TrailingBytes", "TrailingPickle"})
+
+
+def _of(subject: Subject, classes: frozenset[str]) -> Iterable[Flaw]:
+    return (flaw_of(each) for each in subject.defects if type(each).__name__ in classes)
 
 
 class WellFormed(Rule):
     """Weights and configuration can be read.
 
     A file that is malformed or cut short fails when it is loaded, or loads as something else.
+    Every weight file is looked at, not only those that a library would load first.
 
-    Remedy: download or save the file again.
+    Remedy: download the file again, or save it again from what it was made of.
     """
 
     id = "F001"
     title = "weights and configuration are whole and well formed"
 
     def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
-        """The error that reading the model met."""
-        if subject.error is not None:
-            yield flaw_of(subject.error)
+        """Every defect that is of no other rule of this family."""
+        for each in subject.defects:
+            if not _is_of_another_rule(each):
+                yield flaw_of(each)
 
 
-RULES: tuple[type[Rule], ...] = (WellFormed,)
+def _is_of_another_rule(error: MscopeError) -> bool:
+    return type(error).__name__ in _SHARDS | _LARGER
+
+
+class Shards(Rule):
+    """The index and the shards of a model agree.
+
+    A shard that is not there, or a tensor that is elsewhere than the index says, loads as random
+    weights or not at all.
+
+    Remedy: download what is missing; save the model again where its index is wrong.
+    """
+
+    id = "F002"
+    title = "index and shards agree"
+
+    def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
+        """Defects of indexes and split files."""
+        yield from _of(subject, _SHARDS)
+
+
+class Duplicates(Rule):
+    """No weight file is there twice.
+
+    A copy under another name doubles what is downloaded and stored, and is forgotten when the
+    first is replaced.
+
+    Remedy: delete one of them.
+    """
+
+    id = "F004"
+    title = "no weight file is there twice"
+    severity = WARNING
+
+    def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
+        """Weight files of one size that hold the same, as far as is looked."""
+        yield from contents.duplicates(subject)
+
+
+class Polyglots(Rule):
+    """A file is of one format only.
+
+    A file that is a checkpoint to one program and an archive to another can carry what no scanner
+    of checkpoints sees.
+
+    Remedy: find out where it comes from; save the weights again as safetensors.
+    """
+
+    id = "F005"
+    title = "no file is of two formats at once"
+
+    def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
+        """Files that end as a zip archive and do not begin as one."""
+        yield from contents.polyglots(subject)
+
+
+class Extensions(Rule):
+    """A file is what its name says.
+
+    Programs choose by the name how a file is loaded, scanners which files they look at: a pickle
+    that is called .safetensors or .json slips past both. An error where a pickle, a program or an
+    archive goes by another name, else a warning.
+
+    Remedy: rename the file, or replace it by what its name promises.
+    """
+
+    id = "F006"
+    title = "files are what their names say"
+
+    def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
+        """Files whose first bytes are those of another format."""
+        yield from contents.misnamed(subject)
+
+
+class Larger(Rule):
+    """Every byte of a weight file belongs to something that its header names.
+
+    What lies behind or between tensors is loaded by nobody, and can hide anything.
+
+    Remedy: save the weights again, and ask where the file comes from.
+    """
+
+    id = "F007"
+    title = "weight files are no larger than their headers say"
+
+    def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
+        """Defects of files with bytes that no tensor owns."""
+        yield from _of(subject, _LARGER)
+
+
+class Readable(Rule):
+    """Everything in the model's folder can be read.
+
+    A FIFO or device makes whoever opens it wait; a link to nothing is a file that is missing; a
+    folder that may not be read cannot be audited.
+
+    Remedy: remove it, or restore what it should be.
+    """
+
+    id = "F008"
+    title = "everything in the folder can be read"
+
+    def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
+        """Entries that are neither files nor folders once links are followed."""
+        for each in subject.files:
+            # Of a cached snapshot, C002 knows more of such links.
+            if each.kind in (FILE, FOLDER) or (
+                each.kind in ("dangling", "looping") and subject.ref.kind == "cache"
+            ):
+                continue
+            link = f" link to {each.link}" if each.link else ""
+            yield Flaw(f"{each.path}: {each.kind}{link}", each.path)
+        if subject.cut:
+            yield Flaw("there are more files than are looked at", severity=WARNING)
+
+
+RULES: tuple[type[Rule], ...] = (
+    WellFormed, Shards, Duplicates, Polyglots, Extensions, Larger, Readable,
+)  # fmt: skip
