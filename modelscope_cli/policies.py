@@ -104,5 +104,25 @@ def folders(models: Sequence[str]) -> list[str]:
 
 
 def write_start() -> Report:
-    """`--init`: a commented policy as `mscope.toml` here. Raises UsageError where one is."""
-    raise UsageError("not yet")
+    """`--init`: a commented policy as `mscope.toml` here.
+
+    Raises UsageError where a file of that name is, or none can be written.
+    """
+    path = settings.OWN_FILE
+    source = os.path.join(os.path.dirname(__file__), "data", "policy.toml")
+    try:
+        with open(source, encoding="utf-8") as start, open(path, "x", encoding="utf-8") as target:
+            target.write(start.read())
+    except FileExistsError as error:
+        raise UsageError(f"{path}: is there already, and stays as it is") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+    return Report(
+        "audit-init",
+        None,
+        f"{path}: written, to be changed; `mscope audit MODEL` takes it from here and from below",
+        lambda folded: [],
+        lambda: {"path": path},
+        ("path",),
+        lambda: iter([{"path": path}]),
+    )
