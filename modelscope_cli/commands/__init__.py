@@ -72,6 +72,11 @@ COMMANDS = {
             "What is wrong in the whole cache, in seconds, and what mends it.",
             "mscope cache doctor   -   mscope cache doctor --fix --keep ./changed",
         ),
+        Command(
+            "env",
+            "torch, CUDA, driver, GPUs and libraries, and what does not fit together.",
+            "mscope env   -   mscope env --python ./.venv --probe --check",
+        ),
     )
 }
 GROUPS = {"cache": "Look through the HF cache: list, show, verify and mend it."}
