@@ -12,7 +12,7 @@ import typer
 from modelscope_cli import output as writing
 from modelscope_cli.errors import UsageError, did_you_mean
 from modelscope_cli.output import Destination
-from modelscope_cli.render import RENDERERS
+from modelscope_cli.render import FORMATS, RENDERERS
 from modelscope_cli.report import Report
 from modelscope_cli.units import UNITS
 
@@ -91,6 +91,21 @@ CacheDir = Annotated[
         rich_help_panel=MODEL_PANEL,
     ),
 ]
+From = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from",
+        metavar="FILE",
+        help="Models from a file, one a line; - is stdin.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+Cached = Annotated[
+    bool,
+    typer.Option(
+        "--cached", help="Every snapshot in the HF cache.", rich_help_panel=MODEL_PANEL
+    ),
+]
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -151,7 +166,7 @@ class Output(NamedTuple):
     format: Annotated[
         str,
         choice(
-            "--format", "-f", names=tuple(RENDERERS), help="stdout's format.", panel=OUTPUT_PANEL
+            "--format", "-f", names=FORMATS, help="stdout's format.", panel=OUTPUT_PANEL
         ),
     ] = "table"
     json: Annotated[
@@ -209,7 +224,18 @@ class Output(NamedTuple):
         return Destination(format_, self.output or (), self.units, self.color, self.quiet)
 
 
-GROUPS: tuple[Any, ...] = (Opening, CachePlace, CachedModel, Output)
+class ChecksOutput(Output):
+    """The same where models are held against rules: formats of CI services come to the others."""
+
+    format: Annotated[
+        str,
+        choice(
+            "--format", "-f", names=tuple(RENDERERS), help="stdout's format.", panel=OUTPUT_PANEL
+        ),
+    ]
+
+
+GROUPS: tuple[Any, ...] = (Opening, CachePlace, CachedModel, Output, ChecksOutput)
 
 
 class Answer(NamedTuple):
@@ -239,7 +265,7 @@ def command(function: Callable[..., Report]) -> Callable[..., Answer]:
             for name, group in groups.items()
         }
         output: Output = next(group for group in taken.values() if isinstance(group, Output))
-        writing.check(output.destination())
+        writing.check(output.destination(), of_checks=isinstance(output, ChecksOutput))
         report = function(**values, **taken)
         if output.output:
             looked_at = _looked_at(report, values, taken.values())
@@ -256,8 +282,9 @@ def _looked_at(
     report: Report, values: Mapping[str, Any], groups: Iterable[Any]
 ) -> list[str | None]:
     """Where the models of a report lie: what was opened, and any path that was typed."""
-    typed = (values.get(name) for name in ("model", "diff"))
-    opened = [report.model.path] if report.model is not None else _caches(groups)
+    typed = [values.get(name) for name in ("model", "diff")] + list(values.get("models") or ())
+    one = report.model is not None or values.get("models")
+    opened = [report.model.path if report.model else None] if one else _caches(groups)
     return [*opened, *(os.path.expanduser(text) for text in typed if text)]
 
 
@@ -270,13 +297,19 @@ def _caches(groups: Iterable[Any]) -> list[str | None]:
     ]
 
 
+def _annotation(group: Any, field: str) -> Any:
+    """Of a field, as the class or the one that it extends has it."""
+    own = (getattr(each, "__annotations__", {}) for each in group.__mro__)
+    return next(each[field] for each in own if field in each)
+
+
 def _options(group: Any) -> list[inspect.Parameter]:
     return [
         inspect.Parameter(
             field,
             inspect.Parameter.KEYWORD_ONLY,
             default=group._field_defaults[field],
-            annotation=group.__annotations__[field],
+            annotation=_annotation(group, field),
         )
         for field in group._fields
     ]

@@ -22,7 +22,8 @@ class Entry(NamedTuple):
 
     `size` is in bytes, -1 where no bytes can be read. `kind` says what lies there once links
     are followed: `file`, `folder`, `a FIFO` …, `dangling` or `looping`. `link` is what a link
-    says, `end` where it leads; `outside` whether that is no part of the model.
+    says, `end` the place on the disk that it leads to, or the file's own; `outside` whether that
+    is no part of the model. `hash` is what the Hub says of its content: sha256, or git's name.
     """
 
     path: str
@@ -32,6 +33,7 @@ class Entry(NamedTuple):
     end: str | None = None
     outside: bool = False
     executable: bool = False
+    hash: str | None = None
 
 
 class Listing(NamedTuple):
@@ -71,7 +73,7 @@ def walk(root: str, homes: Sequence[str] = ()) -> Listing:
 
 def _entry(each: os.DirEntry[str], path: str, inside: Sequence[str]) -> Entry:
     if not each.is_symlink():
-        return _described(Entry(path, -1), each)
+        return _described(Entry(path, -1, end=f"{inside[0]}{path}"), each)
     try:
         link = os.readlink(each.path)
         end = os.path.realpath(each.path)
