@@ -15,7 +15,8 @@ from modelscope_cli.errors import MscopeError, UsageError
 from modelscope_cli.escape import one_line
 from modelscope_cli.facts import Note
 
-_TYPED_ONLY = frozenset({"fix", "yes"})  # what changes the disk is never a standing setting
+# What changes the disk, or asks for another answer, is never a standing setting.
+_TYPED_ONLY = frozenset({"fix", "yes", "init", "list_", "explain"})
 _NOT_SETTINGS = frozenset({"config", "isolated", "help"}) | _TYPED_ONLY
 
 
