@@ -20,6 +20,7 @@ from modelscope_cli.facts import ModelFacts, ModelRef, Unknown
 from modelscope_cli.formats.base import by_ending
 from modelscope_cli.hub_names import is_commit
 from modelscope_cli.load import How
+from modelscope_cli.locking.facts import Lock
 from modelscope_cli.sources import hfcache, tree
 from modelscope_cli.sources.local import LocalSource
 from modelscope_cli.sources.tree import Entry, Listing
@@ -50,10 +51,14 @@ def subject(model: str, how: How) -> Iterator[Subject]:
     yield _local(ref, opened, _pinned(target, ref), _verify(ref, how))
 
 
-def audited(model: str, how: How, policies: Policies) -> Audited:
-    """One model against its policy; a model that is not there is an error beside the findings."""
+def audited(model: str, how: How, policies: Policies, lock: Lock | None = None) -> Audited:
+    """One model against its policy, and its lock where that is asked for.
+
+    A model that is not there is an error beside the findings.
+    """
     try:
         with subject(model, how) as found:
+            found.lock = lock
             return engine.audit(found, policies.of(found.ref))
     except (NotFound, NetworkTrouble) as error:
         return Audited(ModelRef(model, "directory"), error=error)
@@ -211,7 +216,9 @@ def _remote(ref: ModelRef, how: How) -> Iterator[Callable[..., Subject]]:
         _settle(repo, ref)
         ref = ref._replace(revision=repo.commit)
         source = HubSource(repo, ref)
-        entries = [Entry(path, each.size) for path, each in sorted(repo.files.items())]
+        entries = [
+            Entry(path, each.size, hash=each.oid) for path, each in sorted(repo.files.items())
+        ]
         yield lambda opened, pinned, verify: Subject(
             ref, opened, Listing(tuple(entries)), source, pinned=pinned, verify=verify,
             own_settings=[path for path in repo.files if path == settings.OWN_FILE],

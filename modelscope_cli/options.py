@@ -102,9 +102,7 @@ From = Annotated[
 ]
 Cached = Annotated[
     bool,
-    typer.Option(
-        "--cached", help="Every snapshot in the HF cache.", rich_help_panel=MODEL_PANEL
-    ),
+    typer.Option("--cached", help="Every snapshot in the HF cache.", rich_help_panel=MODEL_PANEL),
 ]
 Jobs = Annotated[
     int | None,
@@ -165,9 +163,7 @@ class Output(NamedTuple):
 
     format: Annotated[
         str,
-        choice(
-            "--format", "-f", names=FORMATS, help="stdout's format.", panel=OUTPUT_PANEL
-        ),
+        choice("--format", "-f", names=FORMATS, help="stdout's format.", panel=OUTPUT_PANEL),
     ] = "table"
     json: Annotated[
         bool, typer.Option("--json", help="The same as -f json.", rich_help_panel=OUTPUT_PANEL)
@@ -285,6 +281,8 @@ def _looked_at(
     typed = [values.get(name) for name in ("model", "diff")] + list(values.get("models") or ())
     one = report.model is not None or values.get("models")
     opened = [report.model.path if report.model else None] if one else _caches(groups)
+    if report.checks is not None:  # models may have been named in a list
+        opened += [each.model.path for each in report.checks().models]
     return [*opened, *(os.path.expanduser(text) for text in typed if text)]
 
 

@@ -25,10 +25,14 @@ class Destination(NamedTuple):
     quiet: bool = False
 
 
-def check(destination: Destination) -> None:
-    """Refuse what could not be written before anything is read. Raises UsageError."""
+def check(destination: Destination, *, of_checks: bool = False) -> None:
+    """Refuse what could not be written before anything is read. Raises UsageError.
+
+    `of_checks`: the report will be of rules, which CI services have formats for.
+    """
     for path in destination.files:
-        _renderer_for(path)
+        if (renderer := _renderer_for(path)).of_checks and not of_checks:
+            raise UsageError(f"{path}: {renderer.name} is for what `mscope audit` finds")
         folder = os.path.dirname(path) or "."
         if not os.path.isdir(folder):
             raise UsageError(f"{path}: cannot be written: there is no folder {folder}")
@@ -78,10 +82,31 @@ def emit(report: Report, destination: Destination) -> int:
     """Write the report everywhere it should go, notes to stderr; returns the exit code."""
     for note in report.notes:
         say(note, quiet=destination.quiet)
-    _to_stdout(_pieces_for_stdout(report, destination))
-    for path in destination.files:
-        _to_file(path, _pieces(report, _renderer_for(path), destination.units, terminal=False))
+    if not report.streamed:
+        _to_stdout(_pieces_for_stdout(report, destination))
+    _annotate(report, destination)
+    _to_files(report, destination)
     return report.exit_code
+
+
+def _annotate(report: Report, destination: Destination) -> None:
+    """In a job of GitHub's, findings show beside the code; the runner reads stderr, too."""
+    if report.checks is None or destination.format == "github":
+        return
+    if _true(os.environ.get("GITHUB_ACTIONS")):
+        sys.stderr.writelines(_pieces(report, RENDERERS["github"], "iec", terminal=False))
+
+
+def _to_files(report: Report, destination: Destination) -> None:
+    """Every file; one that cannot be written takes none of the others with it."""
+    failed: UsageError | None = None
+    for path in destination.files:
+        try:
+            _to_file(path, _pieces(report, _renderer_for(path), destination.units, terminal=False))
+        except UsageError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
 
 
 def say(note: Note, *, quiet: bool = False) -> None:

@@ -51,12 +51,58 @@ class Lines(NamedTuple):
 Section = Table | Fields | Lines
 
 
+class CheckedRule(NamedTuple):
+    """A rule that models were held against; `severity` is error, warning or note."""
+
+    id: str
+    title: str
+    severity: str
+    why: str
+    remedy: str
+
+
+class Flaw(NamedTuple):
+    """One thing found; `file` is relative to the model, `line` counts from 1."""
+
+    severity: str
+    message: str
+    file: str | None = None
+    tensor: str | None = None
+    line: int | None = None
+
+
+class Outcome(NamedTuple):
+    """What one rule came out as for one model: `status` is passed, failed or skipped."""
+
+    rule: str
+    status: str
+    reason: str | None = None
+    flaws: Sequence[Flaw] = ()
+
+
+class CheckedModel(NamedTuple):
+    """One model and what its rules came out as; `error` where it could not be looked at."""
+
+    model: ModelRef
+    outcomes: Sequence[Outcome] = ()
+    error: str | None = None
+
+
+class Checks(NamedTuple):
+    """Rules held against models: what the formats of CI services are made from."""
+
+    rules: Sequence[CheckedRule]
+    models: Sequence[CheckedModel]
+
+
 class Report(NamedTuple):
     """One command's whole answer, before any renderer has seen it.
 
     `sections(folded)` builds what people read (table, md); `records()` the flat rows of
     jsonl, csv and tsv under `record_keys`; `document()` the JSON object after its envelope.
     A value of the document may be an iterator: it is written as an array, piece by piece.
+    `checks()` is there where models were held against rules; `streamed`: stdout has the records
+    already, as they came.
     """
 
     command: str
@@ -69,3 +115,5 @@ class Report(NamedTuple):
     notes: Sequence[Note] = ()
     fold: bool | None = None  # None: folded on a terminal and in md
     exit_code: int = 0
+    checks: Callable[[], Checks] | None = None
+    streamed: bool = False

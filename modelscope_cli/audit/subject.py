@@ -12,6 +12,7 @@ from modelscope_cli.audit import defects
 from modelscope_cli.audit.finding import Skip
 from modelscope_cli.errors import MscopeError, NotFound
 from modelscope_cli.facts import ModelFacts, ModelRef, TensorTable, Unknown
+from modelscope_cli.locking.facts import Lock
 from modelscope_cli.sources.tree import Entry, Listing
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Subject:
         self.opened = opened
         self.pinned = pinned
         self.own_settings = own_settings
+        self.lock: Lock | None = None  # what `--locked` holds it against
         self._listing = listing
         self._source = source
         self._verify = verify

@@ -53,6 +53,11 @@ COMMANDS = {
             "mscope audit ./model   -   mscope audit ORG/NAME --fail-on warning   -   --list",
         ),
         Command(
+            "lock",
+            "Pin what was seen of models: revision, files by hash, totals; --check compares.",
+            "mscope lock ./model ORG/NAME   -   mscope lock --check",
+        ),
+        Command(
             "cache ls",
             "Repos in the HF cache: revisions, sizes, last use, what is broken or left over.",
             "mscope cache ls   -   mscope cache ls --cache-dir /mnt/hub --json",

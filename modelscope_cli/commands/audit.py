@@ -2,14 +2,22 @@
 
 # No `from __future__ import annotations`: Typer evaluates signatures at run time.
 
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
 
+from modelscope_cli.audit.engine import Audited
 from modelscope_cli.audit.finding import SEVERITIES
-from modelscope_cli.errors import UsageError
+from modelscope_cli.audit.policy_file import Policies
+from modelscope_cli.errors import MscopeError, UsageError
+from modelscope_cli.facts import ModelRef
 from modelscope_cli.load import How
-from modelscope_cli.options import Opening, Output, choice, complete_model
+from modelscope_cli.locking.document import NAME as LOCK
+from modelscope_cli.locking.facts import Lock
+from modelscope_cli.many.names import Named
+from modelscope_cli.options import Cached, ChecksOutput, From, Opening, choice, complete_model
 from modelscope_cli.options import command as command_
 from modelscope_cli.report import Report
 
@@ -86,20 +94,79 @@ def command(
             rich_help_panel=RULES_PANEL,
         ),
     ] = None,
+    locked: Annotated[
+        bool,
+        typer.Option(
+            "--locked", help="Also hold each against mscope.lock.", rich_help_panel=RULES_PANEL
+        ),
+    ] = False,
+    lock: Annotated[
+        str, typer.Option(metavar="FILE", help="The lock file.", rich_help_panel=RULES_PANEL)
+    ] = LOCK,
+    from_: From = None,
+    cached: Cached = False,
     opening: Opening,
-    output: Output,
+    output: ChecksOutput,
 ) -> Report:
     """Hold models against rules and a policy; exit 1 where one fails."""
-    from modelscope_cli import auditing, policies
+    from modelscope_cli import policies
+    from modelscope_cli.many import names
     from modelscope_cli.reports import audit as reports
 
     if list_ or explain is not None:
         return reports.of_rules() if explain is None else reports.of_rule(explain)
     if init:
         return policies.write_start()
-    if not models:
+    named = names.gather(models or (), from_ or (), How(*opening), cached=cached)
+    if not named:
         raise UsageError("audit needs a MODEL", "mscope audit ./my-model   -   mscope audit --list")
+    targets = [each.model for each in named]
     asked = policies.Asked(policy, select, ignore, fail_on, strict=strict)
-    found = policies.load(models, asked, output.config, isolated=output.isolated)
-    audited = [auditing.audited(model, How(*opening), found) for model in models]
-    return reports.Audit(audited, found.fail_on, exit_zero).report()
+    found = policies.load(targets, asked, output.config, isolated=output.isolated)
+    pinned = _lock(targets, lock) if locked else None
+    streamed = output.destination().format == "jsonl"
+    audited = list(_audited(named, found, pinned, opening.jobs, streamed=streamed))
+    return reports.Audit(audited, found.fail_on, exit_zero, streamed).report()
+
+
+def _lock(targets: Sequence[str], path: str) -> Lock:
+    from modelscope_cli import pinning
+    from modelscope_cli.locking import document
+
+    pinning.refuse_inside(targets, path)
+    return document.read(path)
+
+
+def _audited(
+    named: Sequence[Named],
+    policies: Policies,
+    lock: Lock | None,
+    jobs: int | None,
+    *,
+    streamed: bool,
+) -> Iterator[Audited]:
+    """Every model, several at once; `streamed`: each one's findings are printed as it comes."""
+    from modelscope_cli import output as writing
+    from modelscope_cli.many import running
+    from modelscope_cli.many.progress import Bar
+    from modelscope_cli.render.json import line
+    from modelscope_cli.reports.audit import records
+
+    at_once = running.jobs_for(len(named), jobs)
+    if at_once > 1:  # the processes are for models, no longer for the files of one
+        named = [each._replace(how=each.how._replace(jobs=1)) for each in named]
+    results = running.each(partial(_audit, policies, lock), named, at_once, _lost)
+    for audited in Bar("auditing", len(named)).over(results):
+        if streamed:
+            writing.write("".join(map(line, records(audited))))
+        yield audited
+
+
+def _audit(policies: Policies, lock: Lock | None, named: Named) -> Audited:
+    from modelscope_cli import auditing
+
+    return auditing.audited(named.model, named.how, policies, lock)
+
+
+def _lost(named: Named, why: str) -> Audited:
+    return Audited(ModelRef(named.model, "directory"), error=MscopeError(why))

@@ -17,6 +17,7 @@ class Renderer(NamedTuple):
     function: str
     endings: tuple[str, ...]
     folds: bool = False  # folded unless --no-fold: formats for people away from a shell
+    of_checks: bool = False  # for CI services: only what `audit` reports can be written so
 
     def load(self) -> Render:
         """Import the module only when its format is asked for."""
@@ -33,6 +34,10 @@ RENDERERS = {
         Renderer("csv", "delimited", "render_csv", (".csv",)),
         Renderer("tsv", "delimited", "render_tsv", (".tsv",)),
         Renderer("md", "markdown", "render", (".md", ".markdown"), folds=True),
+        Renderer("junit", "junit", "render", (".xml",), of_checks=True),
+        Renderer("sarif", "sarif", "render", (".sarif",), of_checks=True),
+        Renderer("github", "github", "render", (), of_checks=True),
     )
 }
+FORMATS = tuple(name for name, row in RENDERERS.items() if not row.of_checks)  # of any report
 ENDINGS = {ending: row for row in RENDERERS.values() for ending in row.endings}

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from modelscope_cli.audit import engine, rules
 from modelscope_cli.audit.engine import Audited
-from modelscope_cli.audit.finding import SEVERITIES, Finding
+from modelscope_cli.audit.finding import ERROR, SEVERITIES, Finding
 from modelscope_cli.errors import MscopeError
 from modelscope_cli.facts import ModelRef, Note
 from modelscope_cli.report import Cell, Column, Fields, Lines, Report, Section, Table
+from modelscope_cli.reports import checks
 from modelscope_cli.units import counted
 
 RECORD_KEYS = ("rule", "severity", "message", "model", "file", "tensor", "line")
@@ -22,6 +23,7 @@ class Audit(NamedTuple):
     models: Sequence[Audited]
     fail_on: str
     exit_zero: bool = False
+    streamed: bool = False  # the findings were printed as they came
 
     @property
     def passed(self) -> bool:
@@ -41,6 +43,8 @@ class Audit(NamedTuple):
             self._records,
             notes,
             exit_code=self._exit_code(),
+            checks=lambda: checks.of(self.models),
+            streamed=self.streamed,
         )
 
     def _exit_code(self) -> int:
@@ -60,7 +64,7 @@ class Audit(NamedTuple):
             yield from each.findings
 
     def _records(self) -> Iterator[dict[str, Any]]:
-        return (found._asdict() for found in self._findings())
+        return (record for each in self.models for record in records(each))
 
     def _document(self) -> dict[str, Any]:
         summed = engine.summed(self.models)
@@ -72,7 +76,7 @@ class Audit(NamedTuple):
                 {"id": s.rule.id, "title": s.rule.title, "status": s.status, "reason": s.reason}
                 for s in summed
             ],
-            "findings": list(self._records()),
+            "findings": [found._asdict() for found in self._findings()],
             "errors": [
                 error_record(each.model, each.error)
                 for each in self.models
@@ -98,6 +102,15 @@ class Audit(NamedTuple):
             (f"{word}s", severities.count(word), "count") for word in SEVERITIES
         ]
         return [("models", len(self.models), "count"), *rows]
+
+
+def records(audited: Audited) -> Iterator[dict[str, Any]]:
+    """The rows of one model: its findings, or one of no rule that says why there are none."""
+    for found in audited.findings:
+        yield found._asdict()
+    if audited.error is not None:
+        row = Finding("", ERROR, audited.error.message, audited.model.target)
+        yield {**row._asdict(), "rule": None}
 
 
 def error_record(model: ModelRef, error: MscopeError) -> dict[str, Any]:

@@ -28,6 +28,7 @@ FAMILIES = {
         Family("N", "numbers: reserved for rules that read values", None),
         Family("M", "limits: size, memory, dtypes, quantization", "limits"),
         Family("P", "provenance: licence, model card, revision, files", "provenance"),
+        Family("L", "lock: what was pinned by mscope lock", "locked"),
     )
 }
 
