@@ -89,10 +89,14 @@ class CheckedModel(NamedTuple):
 
 
 class Checks(NamedTuple):
-    """Rules held against models: what the formats of CI services are made from."""
+    """Rules held against models: what the formats of CI services are made from.
+
+    `failing` are the severities that let a run fail.
+    """
 
     rules: Sequence[CheckedRule]
     models: Sequence[CheckedModel]
+    failing: Sequence[str] = ("error",)
 
 
 class Report(NamedTuple):

@@ -52,12 +52,13 @@ def _same(old: LockedFile | None, new: LockedFile | None) -> bool:
 
 
 def sentence(drift: Drift) -> str:
-    """One difference as a finding."""
+    """One difference as a finding; a file is named beside it."""
+    what = "" if drift.file is not None else f"{drift.what}: "
     if drift.found is None:
-        return f"{drift.what}: locked as {drift.locked}, is not there"
+        return f"{what}locked as {drift.locked}, is not there"
     if drift.locked is None:
-        return f"{drift.what}: not in the lock, is {drift.found}"
-    return f"{drift.what}: locked as {drift.locked}, is {drift.found}"
+        return f"{what}not in the lock, is {drift.found}"
+    return f"{what}locked as {drift.locked}, is {drift.found}"
 
 
 def _described(file: LockedFile | None) -> str | None:

@@ -22,54 +22,72 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def render(report: Report, *, units: str, folded: bool) -> Iterator[str]:
     """One document with a suite for each model."""
     checks = report.checks() if report.checks is not None else Checks((), ())
-    titles = {rule.id: rule.title for rule in checks.rules}
     yield '<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n'
     for number, model in enumerate(checks.models):
-        yield from _suite(number, model, titles)
+        yield from _suite(number, model, checks)
     yield "</testsuites>\n"
 
 
-def _suite(number: int, model: CheckedModel, titles: dict[str, str]) -> Iterator[str]:
-    statuses = [outcome.status for outcome in model.outcomes]
+def _suite(number: int, model: CheckedModel, checks: Checks) -> Iterator[str]:
     name = _attribute(model.model.target)
+    failed = sum(_fails(outcome, checks) for outcome in model.outcomes)
+    skipped = sum(outcome.status == "skipped" for outcome in model.outcomes)
+    errors = int(model.error is not None)
     yield (
         f'  <testsuite name={name} package="mscope.audit" id="{number}" hostname="localhost"'
-        f' timestamp="{_timestamp()}" tests="{len(statuses) + (model.error is not None)}"'
-        f' failures="{statuses.count("failed")}" errors="{int(model.error is not None)}"'
-        f' skipped="{statuses.count("skipped")}" time="0">\n    <properties>\n'
+        f' timestamp="{_timestamp()}" tests="{len(model.outcomes) + errors}"'
+        f' failures="{failed}" errors="{errors}" skipped="{skipped}" time="0">\n'
     )
+    yield from _properties(model)
+    if model.error is not None:
+        yield _CASE.format('"the model can be looked at"', name)
+        yield f'>\n      <error type="error" message={_attribute(model.error)}/>\n    </testcase>\n'
+    titles = {rule.id: rule.title for rule in checks.rules}
+    for outcome in model.outcomes:
+        title = f"{outcome.rule} {titles.get(outcome.rule, '')}".strip()
+        yield f"{_CASE.format(_attribute(title), name)}{_verdict(outcome, checks)}\n"
+    mild = [each for each in model.outcomes if each.flaws and not _fails(each, checks)]
+    said = "\n".join(f"{each.rule} {line}" for each in mild for line in _lines(each))
+    yield f"    <system-out>{escape(said)}</system-out>\n    <system-err></system-err>\n"
+    yield "  </testsuite>\n"
+
+
+def _properties(model: CheckedModel) -> Iterator[str]:
+    yield "    <properties>\n"
     for key in ("kind", "id", "revision", "format"):
         if (value := getattr(model.model, key)) is not None:
             yield f'      <property name="{key}" value={_attribute(str(value))}/>\n'
     yield "    </properties>\n"
-    if model.error is not None:
-        yield _CASE.format('"the model can be looked at"', name)
-        yield f'>\n      <error type="error" message={_attribute(model.error)}/>\n    </testcase>\n'
-    for outcome in model.outcomes:
-        yield _case(outcome, name, titles)
-    yield "    <system-out></system-out>\n    <system-err></system-err>\n  </testsuite>\n"
 
 
-def _case(outcome: Outcome, model: str, titles: dict[str, str]) -> str:
-    title = f"{outcome.rule} {titles.get(outcome.rule, '')}".strip()
-    start = _CASE.format(_attribute(title), model)
+def _fails(outcome: Outcome, checks: Checks) -> bool:
+    """Whether the run fails for it; what is milder stands in the suite's output."""
+    return any(flaw.severity in checks.failing for flaw in outcome.flaws)
+
+
+def _verdict(outcome: Outcome, checks: Checks) -> str:
+    """What ends a test case: nothing in it where the rule passed."""
     if outcome.status == "skipped":
         inner = f"<skipped message={_attribute(outcome.reason or '')}/>"
-    elif outcome.status == "failed":
+    elif _fails(outcome, checks):
         inner = _failure(outcome)
     else:
-        return f"{start}/>\n"
-    return f"{start}>\n      {inner}\n    </testcase>\n"
+        return "/>"
+    return f">\n      {inner}\n    </testcase>"
 
 
 def _failure(outcome: Outcome) -> str:
     """The first finding as the message, and all of them, a line each, as the text."""
-    lines = [
-        f"{flaw.severity}: {_place(flaw.file, flaw.tensor)}{flaw.message}" for flaw in outcome.flaws
+    text = escape("\n".join(_lines(outcome)))
+    message = _attribute(outcome.flaws[0].message)
+    return f"<failure type={_attribute(outcome.rule)} message={message}>{text}</failure>"
+
+
+def _lines(outcome: Outcome) -> list[str]:
+    return [
+        _text(f"{flaw.severity}: {_place(flaw.file, flaw.tensor)}{flaw.message}")
+        for flaw in outcome.flaws
     ]
-    first = outcome.flaws[0].message if outcome.flaws else outcome.reason or ""
-    text = "\n".join(escape(_text(line)) for line in lines)
-    return f"<failure type={_attribute(outcome.rule)} message={_attribute(first)}>{text}</failure>"
 
 
 def _place(file: str | None, tensor: str | None) -> str:

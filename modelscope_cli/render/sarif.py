@@ -70,7 +70,7 @@ def _invocation(checks: Checks) -> dict[str, Any]:
         found["toolExecutionNotifications"] = [
             {
                 "level": "error",
-                "message": {"text": one_line(f"{model.model.target}: {model.error}")},
+                "message": {"text": _message(f"{model.model.target}: {model.error}")},
             }
             for model in failed
         ]
@@ -84,10 +84,15 @@ def _result(
         "ruleId": rule,
         "ruleIndex": numbers.get(rule, -1),
         "level": flaw.severity,
-        "message": {"text": one_line(flaw.message)},
+        "message": {"text": _message(flaw.message)},
         "locations": [_location(model, flaw)],
         "partialFingerprints": {"mscope/v1": _fingerprint(model, rule, flaw)},
     }
+
+
+def _message(text: str) -> str:
+    """A message in which no name becomes a link: viewers draw `[text](address)` as one."""
+    return one_line(text).replace("](", "] (")
 
 
 def _location(model: CheckedModel, flaw: Flaw) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Audit(NamedTuple):
             self._records,
             notes,
             exit_code=self._exit_code(),
-            checks=lambda: checks.of(self.models),
+            checks=lambda: checks.of(self.models, self.fail_on),
             streamed=self.streamed,
         )
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from modelscope_cli.audit import engine, rules
 from modelscope_cli.audit.engine import Audited
+from modelscope_cli.audit.finding import SEVERITIES
 from modelscope_cli.report import CheckedModel, CheckedRule, Checks, Flaw, Outcome
 
 
-def of(models: Sequence[Audited]) -> Checks:
+def of(models: Sequence[Audited], fail_on: str) -> Checks:
     """Every rule that there is, and what was found in each model."""
     return Checks(
         [
@@ -17,6 +18,7 @@ def of(models: Sequence[Audited]) -> Checks:
             for rule in rules.every().values()
         ],
         [_model(each) for each in models],
+        [severity for severity in SEVERITIES if engine.at_least(severity, fail_on)],
     )
 
 
