@@ -16,6 +16,7 @@ from modelscope_cli.locking.facts import Lock
 from modelscope_cli.sources.tree import Entry, Listing
 
 if TYPE_CHECKING:
+    from modelscope_cli.formats.containers.search import Searched
     from modelscope_cli.sources.base import OpenFile, Source
 
 _DOCUMENT_BYTES = 1_000_000  # of a model card, a licence, a configuration
@@ -114,6 +115,13 @@ class Subject:
         if self.is_remote or isinstance(self._listing, Unknown):
             return [self.opened] if isinstance(self.opened, MscopeError) else []
         return defects.found(self.opened, self._listing.entries, self.open)
+
+    @cached_property
+    def pickles(self) -> Mapping[str, Searched]:
+        """Files that are pickles or hold some. Raises Skip where files cannot be listed."""
+        from modelscope_cli.audit import pickle_files
+
+        return pickle_files.find(self.files, self.open, by_name=self.is_remote)
 
     @cached_property
     def verdicts(self) -> Sequence[Verdict]:

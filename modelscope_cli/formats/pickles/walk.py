@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import repeat
 from struct import error as StructError  # noqa: N812  (struct names it in lower case)
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from modelscope_cli.errors import FormatError
 from modelscope_cli.formats.pickles import (  # they fill the table of opcodes
@@ -28,7 +28,7 @@ from modelscope_cli.formats.pickles.errors import (
     WrongTarget,
 )
 from modelscope_cli.formats.pickles.nodes import BadArguments, Builder, CannotTake, Global
-from modelscope_cli.formats.pickles.opcodes import ARGUMENT_BYTES, HANDLERS, StopReached
+from modelscope_cli.formats.pickles.opcodes import ARGUMENT_BYTES, HANDLERS, Handler, StopReached
 
 MAX_OPCODES = 10_000_000  # 90,000 tensors in one pickle take 3.3 million
 MAX_GLOBAL_CHARACTERS = 1_000
@@ -74,6 +74,8 @@ class Walked(NamedTuple):
 
 class Machine:
     """The stacks, the memo and the bytes. Opcodes' meanings are in pickle_opcodes."""
+
+    handlers: ClassVar[list[Handler]] = HANDLERS
 
     __slots__ = (
         "at", "base", "data", "end", "file", "frame_end", "memo", "meta", "more", "rules", "stack"
@@ -129,7 +131,7 @@ class Machine:
                 self.data, self.end, start = longer, len(longer), self.at
 
     def _steps(self, start: int) -> None:
-        data, handlers, position, at = self.data, HANDLERS, start, start
+        data, handlers, position, at = self.data, self.handlers, start, start
         try:
             for _ in repeat(None, MAX_OPCODES):
                 at = position

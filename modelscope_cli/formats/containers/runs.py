@@ -1,0 +1,81 @@
+"""The pickles in a run of bytes: one, several in a row, and those inside their literals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from modelscope_cli.formats.pickles.listing import Listed, gave_up, is_cut, list_globals
+from modelscope_cli.sources.base import OpenFile
+
+MAX_PICKLE_BYTES = 64_000_000  # 500,000 tensors' pickle
+MAX_IN_A_ROW = 10_000
+_FIRST_BYTES = 65_536
+_DOUBTFUL_BYTES = 1_000_000  # read of what may be a pickle, as long as it names nothing
+
+MAGICS = tuple(bytes([0x80, protocol]) for protocol in range(6))
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")  # of torch.save before 1.6
+_LEGACY_PICKLES = 5  # then come the storages' bytes
+
+
+class Run(NamedTuple):
+    """One pickle of a run. `unseen` says why what comes after was not looked at."""
+
+    listed: Listed
+    unseen: str | None = None
+
+
+class Window:
+    """The start of a file, read further where a pickle goes on."""
+
+    def __init__(self, file: OpenFile, most: int) -> None:
+        self.file = file
+        self.most = min(file.size, most)
+        self.data = file.read_at(0, min(self.most, _FIRST_BYTES))
+
+    def more(self, data: bytes) -> bytes | None:
+        """`data` and more behind it; None where there is none, or no more is allowed."""
+        wanted = min(self.most, 4 * len(data))
+        if wanted <= len(data):
+            return None
+        self.data = data + self.file.read_at(len(data), wanted - len(data))
+        return self.data
+
+
+def runs(file: OpenFile, certain: bool) -> Iterator[Run]:
+    """The pickles from the start of a file on, as far as there is one behind the other.
+
+    `certain`: its name says that it is one; else it must begin as one, or name a global and
+    call something. A pickle that breaks before it names anything can do nothing: it is none.
+    """
+    magic = file.read_at(0, min(file.size, 2)) in MAGICS
+    window = Window(file, MAX_PICKLE_BYTES if magic or certain else _DOUBTFUL_BYTES)
+    at, legacy = 0, False
+    for count in range(MAX_IN_A_ROW):
+        listed, _ = list_globals(file.path, window.data, start=at, more=window.more)
+        if not _is_one(listed, window, at, certain and count == 0):
+            return
+        cut = is_cut(listed) and window.most < file.size
+        why = f"goes on beyond {window.most:,} bytes" if cut else str(listed.broken or "")
+        yield Run(listed, why if cut or gave_up(listed) else None)
+        legacy = legacy or (count == 0 and LEGACY_MAGIC in window.data[: listed.end])
+        if listed.broken is not None or (legacy and count + 1 == _LEGACY_PICKLES):
+            return
+        at = listed.end
+        if at >= len(window.data) and window.more(window.data) is None:
+            return
+    yield Run(Listed((), False, (), at), f"holds more than {MAX_IN_A_ROW:,} pickles in a row")
+
+
+def _is_one(listed: Listed, window: Window, at: int, certain: bool) -> bool:
+    if listed.broken is not None and not listed.names:
+        large = is_cut(listed) and window.most < window.file.size
+        return (large or gave_up(listed)) and window.data[at : at + 2] in MAGICS
+    if certain or window.data[at : at + 2] in MAGICS:
+        return listed.end > at
+    return listed.called and bool(listed.names) and all(map(_is_plausible, listed.names))
+
+
+def _is_plausible(name: tuple[str, str]) -> bool:
+    """Whether it can be a module and an attribute: text that looks like opcodes has others."""
+    return "".join(name).replace(".", "").replace("?", "x").isidentifier()

@@ -1,0 +1,326 @@
+"""Every global that a pickle names, however oddly it is written: for judging, never for reading.
+
+The walk that reads tensors refuses what no writer writes. This one goes on wherever any
+unpickler would, CPython's in C above all (Modules/_pickle.c), so that a name cannot be hidden
+behind an oddity. Of values only strings are kept: nothing else can become a name without a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+from typing import ClassVar, NamedTuple, cast
+
+from modelscope_cli.errors import FormatError, TruncatedFile
+from modelscope_cli.formats.pickles.errors import MissingMemo, TooManyOpcodes, TruncatedPickle
+from modelscope_cli.formats.pickles.nodes import Blob, Global
+from modelscope_cli.formats.pickles.opcodes import (
+    HANDLERS,
+    Handler,
+    line,
+    since_mark,
+    uint8,
+)
+from modelscope_cli.formats.pickles.walk import Machine, More, Rules
+
+MAX_MARKS = 100_000  # in each other; a pickler recurses, and ends at a thousand
+MAX_GLOBALS = 100_000
+MAX_LITERALS = 1_000  # that look like pickles themselves
+
+COMPUTED = ("?", "?")  # a global whose name is the result of a call
+REGISTRY = "copyreg._extension_registry"
+
+_STARTS = (*(bytes([0x80, protocol]) for protocol in range(2, 6)), b"PK\3\4")
+_TEXT_STARTS = tuple(start.decode("latin-1") for start in _STARTS)
+_SOMETHING = Global("", None, False)
+
+_int4 = Struct("<i").unpack_from
+
+
+class PickleTooDeep(FormatError):
+    """More marks in each other than any pickler writes."""
+
+
+class TooManyGlobals(FormatError):
+    """More names than all modules of a large program have."""
+
+
+GIVEN_UP = (TooManyOpcodes, PickleTooDeep, TooManyGlobals)
+
+
+class Listed(NamedTuple):
+    """What a pickle names: (module, name) in the order met.
+
+    `called` says whether something was called or built; `literals` are strings and bytes that
+    look like pickles or archives. `end` is behind STOP, or where `broken` was met: there an
+    unpickler ends too, unless `broken` is one of GIVEN_UP.
+    """
+
+    names: tuple[tuple[str, str], ...]
+    called: bool
+    literals: tuple[bytes, ...]
+    end: int
+    broken: FormatError | None = None
+
+
+class Lister(Machine):
+    """The machine with a table of its own: strings on the stack, and None for all else."""
+
+    handlers: ClassVar[list[Handler]] = list(HANDLERS)
+
+    __slots__ = ("called", "literals", "names")
+
+    def __init__(self, file: str, data: bytes, base: int | None, more: More | None) -> None:
+        super().__init__(file, data, base, Rules({}, {}), more)
+        self.names: dict[tuple[str, str], None] = {}
+        self.literals: list[bytes] = []
+        self.called = False
+
+    def named(self, module: str, name: str, position: int) -> Global:
+        """Remember a name. Raises TooManyGlobals."""
+        self.names[module, name] = None
+        if len(self.names) > MAX_GLOBALS:
+            raise self.error(TooManyGlobals, f"names more than {MAX_GLOBALS:,} globals", position)
+        return _SOMETHING
+
+    def literal(self, data: bytes) -> None:
+        """Keep bytes that may be a pickle in the pickle."""
+        if len(self.literals) < MAX_LITERALS:
+            self.literals.append(data)
+
+
+def list_globals(
+    file: str, data: bytes, *, start: int = 0, more: More | None = None
+) -> tuple[Listed, bytes]:
+    """What the pickle at `start` names, and the data it was read from (longer, by `more`)."""
+    machine = Lister(file, data, 0, more)
+    broken: FormatError | None = None
+    try:
+        end = machine.run(start).end
+    except FormatError as error:
+        broken, end = error, machine.at
+    names, literals = tuple(machine.names), tuple(machine.literals)
+    return Listed(names, machine.called, literals, end, broken), machine.data
+
+
+def gave_up(listed: Listed) -> bool:
+    """Whether an unpickler might go on where the listing did not."""
+    return isinstance(listed.broken, GIVEN_UP)
+
+
+def is_cut(listed: Listed) -> bool:
+    """Whether the bytes end before the pickle does."""
+    return isinstance(listed.broken, TruncatedFile)
+
+
+# Opcodes: where any unpickler goes on although the reader of tensors would not
+
+_Step = Callable[[Lister, int], int]
+
+
+def _on(*codes: bytes) -> Callable[[_Step], _Step]:
+    def register(step: _Step) -> _Step:
+        for code in codes:
+            Lister.handlers[code[0]] = cast("Handler", step)
+        return step
+
+    return register
+
+
+@_on(b"(")
+def _mark(m: Lister, pos: int) -> int:
+    m.meta.append(m.stack)
+    m.stack = []
+    if len(m.meta) > MAX_MARKS:
+        raise m.error(PickleTooDeep, f"more than {MAX_MARKS:,} marks in each other", pos - 1)
+    return pos
+
+
+@_on(b"]", b"}", b"\x8f")
+def _container(m: Lister, pos: int) -> int:
+    m.stack.append(None)
+    return pos
+
+
+@_on(b"t", b"l", b"d", b"\x91")
+def _from_mark(m: Lister, pos: int) -> int:
+    since_mark(m, pos)
+    m.stack.append(None)
+    return pos
+
+
+def _taking(count: int) -> _Step:
+    """So many from the stack, and what was made of them on it."""
+
+    def take(m: Lister, pos: int) -> int:
+        for _ in range(count - 1):
+            m.stack.pop()
+        m.stack[-1] = None
+        return pos
+
+    return take
+
+
+for _code, _count in ((b"\x85", 1), (b"\x86", 2), (b"\x87", 3), (b"Q", 1)):
+    _on(_code)(_taking(_count))
+
+
+def _onto(m: Lister, pos: int) -> int:
+    """Raise IndexError where nothing lies on the stack."""
+    if not m.stack:
+        raise IndexError
+    return pos
+
+
+def _into(count: int) -> _Step:
+    """So many from the stack, put into what is below them."""
+
+    def put(m: Lister, pos: int) -> int:
+        for _ in range(count):
+            m.stack.pop()
+        return _onto(m, pos)
+
+    return put
+
+
+for _code, _count in ((b"a", 1), (b"s", 2)):
+    _on(_code)(_into(_count))
+
+
+@_on(b"e", b"u", b"\x90")
+def _all_into(m: Lister, pos: int) -> int:
+    since_mark(m, pos)
+    return _onto(m, pos)
+
+
+def _calling(step: _Step) -> _Step:
+    def call(m: Lister, pos: int) -> int:
+        m.called = True
+        return step(m, pos)
+
+    return call
+
+
+for _code, _step in (
+    (b"R", _taking(2)),
+    (b"\x81", _taking(2)),
+    (b"\x92", _taking(3)),
+    (b"b", _into(1)),
+):
+    _on(_code)(_calling(_step))
+
+
+@_on(b"o")
+def _obj(m: Lister, pos: int) -> int:
+    m.called = True
+    since_mark(m, pos).pop()
+    m.stack.append(None)
+    return pos
+
+
+@_on(b"i")
+def _inst(m: Lister, pos: int) -> int:
+    module, after = line(m, pos)
+    name, after = line(m, after)
+    m.called = True
+    m.named(str(module, "utf-8"), str(name, "utf-8"), pos - 1)
+    since_mark(m, pos)
+    m.stack.append(None)
+    return after
+
+
+@_on(b"\x93")
+def _stack_global(m: Lister, pos: int) -> int:
+    name = m.stack.pop()
+    module = m.stack[-1]
+    if type(module) is str and type(name) is str:
+        m.named(module, name, pos - 1)
+    else:
+        m.named(*COMPUTED, pos - 1)
+    m.stack[-1] = None
+    return pos
+
+
+def _extension(size: int) -> _Step:
+    def look_up(m: Lister, pos: int) -> int:
+        if pos + size > m.end:
+            raise m.error(TruncatedPickle, "an extension's number is cut off", pos - 1)
+        code = int.from_bytes(m.data[pos : pos + size], "little")
+        m.named(REGISTRY, str(code), pos - 1)
+        m.stack.append(None)
+        return pos + size
+
+    return look_up
+
+
+for _code, _count in ((b"\x82", 1), (b"\x83", 2), (b"\x84", 4)):
+    _on(_code)(_extension(_count))
+
+
+@_on(b"I", b"L", b"F", b"P")
+def _line_of_text(m: Lister, pos: int) -> int:
+    """A number, or a persistent id: whatever stands there, it names nothing."""
+    _, after = line(m, pos)
+    m.stack.append(None)
+    return after
+
+
+@_on(b"\x8b")
+def _long4(m: Lister, pos: int) -> int:
+    """An integer of any length: C's unpickler takes 2 GiB."""
+    size = _int4(m.data, pos)[0]
+    if size < 0:
+        raise ValueError("has a negative length")
+    if pos + 4 + size > m.end:
+        raise m.error(TruncatedPickle, f"an integer of {size:,} bytes is cut off", pos - 1)
+    m.stack.append(None)
+    return pos + 4 + int(size)
+
+
+@_on(b"\x95")
+def _frame(m: Lister, pos: int) -> int:
+    """Frames in frames, and frames beyond the end: C's unpickler hardly looks at them."""
+    uint8(m.data, pos)
+    return pos + 8
+
+
+@_on(b"\x98")
+def _readonly(m: Lister, pos: int) -> int:
+    return _onto(m, pos)
+
+
+def _remembering(code: bytes) -> _Step:
+    """Strings and bytes as ever; one that starts as a pickle does is kept to be looked into."""
+    push = HANDLERS[code[0]]
+
+    def remember(m: Lister, pos: int) -> int:
+        after = push(m, pos)
+        value = m.stack[-1]
+        if type(value) is str:
+            if value[:1] in ("\x80", "P") and value.startswith(_TEXT_STARTS):
+                m.literal(value.encode("latin-1", "replace"))
+        elif type(value) is Blob and m.data.startswith(_STARTS, after - value.length):
+            m.literal(m.data[after - value.length : after])
+        return after
+
+    return remember
+
+
+for _code in (b"X", b"\x8c", b"\x8d", b"U", b"T", b"V", b"S", b"C", b"B", b"\x8e", b"\x96"):
+    _on(_code)(_remembering(_code))
+
+
+@_on(b"p")
+def _put(m: Lister, pos: int) -> int:
+    text, after = line(m, pos)
+    m.memo[int(text)] = m.stack[-1]  # as many digits as Python takes
+    return after
+
+
+@_on(b"g")
+def _get(m: Lister, pos: int) -> int:
+    text, after = line(m, pos)
+    if (slot := int(text)) not in m.memo:
+        raise m.error(MissingMemo, f"memo slot {slot:,} is read but was never set", pos - 1)
+    m.stack.append(m.memo[slot])
+    return after
