@@ -101,3 +101,7 @@ def test_completion_imports_nothing_heavy() -> None:
 
 def test_the_guard_works() -> None:
     assert run_python("-c", _PROGRAM, "modelscope_cli").code == 99
+
+
+def test_env_imports_nothing_of_what_it_looks_at() -> None:
+    assert json.loads(_guarded((*_HEAVY, "rich"), "env", "--json").out)["packages"]

@@ -91,7 +91,8 @@ def _installs(env: Environment) -> Iterator[Problem]:
 
 
 def _torch_files(env: Environment) -> Iterator[Problem]:
-    if env.torch is not None and env.torch.source_version is not None:
+    once = len(env.packages.found.get("torch", ())) == 1  # else that is said already
+    if env.torch is not None and env.torch.source_version is not None and once:
         yield Problem(
             "torch's files are not those of its metadata",
             f"the metadata says {env.torch.version}, torch/version.py {env.torch.source_version}",

@@ -56,7 +56,7 @@ def _interpreter(script: str, path: str | None) -> str | None:
         return None
     if match := _TRAMPOLINE.search(text):
         return match[1] or match[2]
-    words = text[2:].splitlines()[0].split()
+    words = text[2:].partition("\n")[0].split()
     if words[:1] and os.path.basename(words[0]) == "env":
         words = [word for word in words[1:] if not word.startswith("-")]
         words[:1] = filter(None, [which(words[0], path=path) if words else None])

@@ -75,7 +75,7 @@ def venv(prefix: Path, version: str = "3.11.7", *, runs: bool = True) -> Path:
     site = prefix / "lib" / f"python{minor}" / "site-packages"
     site.mkdir(parents=True)
     (prefix / "pyvenv.cfg").write_text(f"home = /usr/bin\nversion = {version}\n", "utf-8")
-    (prefix / "bin").mkdir()
+    (prefix / "bin").mkdir(exist_ok=True)
     python = prefix / "bin" / "python"
     if runs:
         printing(python, answer(prefix, version, [str(site)]))
