@@ -14,6 +14,7 @@ from modelscope_cli.environment.asking import Answer, ask
 from modelscope_cli.errors import NotFound, UsageError
 from modelscope_cli.facts import Unknown
 
+OWN = "mscope's own"
 MARK = "mscope-answer:"
 _SECONDS = 20.0
 _MAX_FOLDERS = 1_000
@@ -57,7 +58,7 @@ def look_for(python: str | None, environ: Mapping[str, str]) -> Interpreter:
             if os.path.isdir(folder):
                 return _of_prefix(folder, f"${name}")._replace(gone=tuple(gone))
             gone.append(name)
-    return _own("mscope's own")._replace(gone=tuple(gone))
+    return _own(OWN)._replace(gone=tuple(gone))
 
 
 def _typed(python: str, environ: Mapping[str, str]) -> Interpreter:

@@ -26,6 +26,7 @@ class Environment(NamedTuple):
     packages: packages.Installed
     conflicts: tuple[requirements.Conflict, ...]
     torch: torch_build.TorchBuild | None
+    conda_torch: str | None
     cudnn: str | Unknown | None
     bnb_libraries: tuple[tuple[int, int], ...] | None
     driver: nvidia_smi.Driver
@@ -78,6 +79,7 @@ def look(python: str | None, environ: Mapping[str, str], *, probing: bool) -> En
         there,
         tuple(requirements.conflicts(there, version, found.platform)),
         torch_build.torch_build(there),
+        torch_build.conda_version(found.prefix, "pytorch"),
         torch_build.cudnn_version(there, found.prefix),
         torch_build.bnb_libraries(there),
         nvidia_smi.ask_driver(environ),

@@ -73,7 +73,7 @@ def _installs(env: Environment) -> Iterator[Problem]:
             yield Problem(
                 f"{name} is installed twice in one folder",
                 f"metadata of {versions} in {here[0].folder}: an upgrade broke off",
-                f"pip install --force-reinstall {name}",
+                f"python -m pip install --force-reinstall {name}",
             )
         elif name == "torch" and len(found) > 1:
             rest = ", ".join(f"{each.version} in {each.folder}" for each in found[1:])
@@ -86,16 +86,24 @@ def _installs(env: Environment) -> Iterator[Problem]:
             yield Problem(
                 f"{name}'s metadata cannot be read",
                 f"no version in its metadata in {found[0].folder}",
-                f"pip install --force-reinstall {name}",
+                f"python -m pip install --force-reinstall {name}",
             )
 
 
 def _torch_files(env: Environment) -> Iterator[Problem]:
+    torch, conda = env.torch, env.conda_torch
+    if torch is not None and conda and torch.version.partition("+")[0] != conda:
+        yield Problem(
+            "pip has installed torch over conda's",
+            f"conda has put pytorch {conda} there, pip torch {torch.version}",
+            "uninstall both, then install one of them: files of the other may be left",
+        )
+        return
     once = len(env.packages.found.get("torch", ())) == 1  # else that is said already
-    if env.torch is not None and env.torch.source_version is not None and once:
+    if torch is not None and torch.source_version is not None and once:
         yield Problem(
             "torch's files are not those of its metadata",
-            f"the metadata says {env.torch.version}, torch/version.py {env.torch.source_version}",
+            f"the metadata says {torch.version}, torch/version.py {torch.source_version}",
             "uninstall torch until none is left, then install it once",
         )
 
@@ -107,7 +115,7 @@ def _requirements(env: Environment) -> Iterator[Problem]:
         yield Problem(
             f"{each.package} {each.version} needs {each.requirement}",
             f"{name} {there}",
-            f"pip install {each.requirement!r}, or another version of {each.package}",
+            f"python -m pip install {each.requirement!r}, or another version of {each.package}",
         )
 
 
@@ -271,7 +279,7 @@ def _probed_bitsandbytes(env: Environment) -> Iterator[Problem]:
             yield Problem(
                 "bitsandbytes cannot be imported",
                 probe.bitsandbytes_error,
-                "pip install --upgrade bitsandbytes",
+                "python -m pip install --upgrade bitsandbytes",
             )
     elif probe.bitsandbytes and probe.available and not (probe.kernels and probe.kernels_cuda):
         yield Problem(

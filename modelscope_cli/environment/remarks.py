@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modelscope_cli.environment.drivers import version_tuple
+from modelscope_cli.environment.interpreter import OWN
 from modelscope_cli.environment.looking import Environment
 from modelscope_cli.environment.nvidia_smi import NO_GPU
 from modelscope_cli.environment.packages import WATCHED
@@ -78,6 +79,8 @@ def _of_gpus(env: Environment) -> Iterator[str]:
 
 
 def _of_packages(env: Environment) -> Iterator[str]:
+    if env.interpreter.chosen == OWN and env.torch is None:
+        yield "no environment is active, so this is the Python of mscope: --python names another"
     for name in WATCHED:
         found = env.packages.found.get(name, ())
         if name != "torch" and len({each.folder for each in found}) > 1:

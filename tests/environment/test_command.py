@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from modelscope_cli.environment import hf_cache
+from modelscope_cli.environment.packages import WATCHED, canonical
 from modelscope_cli.facts import Unknown
 from tests.builders import environments as made
 from tests.builders.hfcache import Cache
@@ -44,6 +47,28 @@ def test_without_any_it_is_the_python_that_runs(ask: Ask) -> None:
     assert environment["prefix"] == sys.prefix
     assert environment["version"] == ".".join(map(str, sys.version_info[:3]))
     assert os.getcwd() not in environment["search_path"]
+
+
+def test_conflicts_are_those_that_pip_finds(ask: Ask) -> None:
+    """In the environment of the tests, of the packages that are looked at closely."""
+    told = subprocess.run(
+        [sys.executable, "-m", "pip", "check"],
+        check=False, timeout=60, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    ).stdout.decode()  # fmt: skip
+    if "requirements" not in told and "require" not in told:
+        pytest.skip("there is no pip in this environment")
+    theirs = {
+        (canonical(line.split()[0]), canonical(re.split(r"[^\w.-]", wanted)[0]))
+        for line in told.splitlines()
+        if (wanted := line.partition(" requires ")[2] or line.partition(" has requirement ")[2])
+    }
+    problems = ask(python=None).problems
+    ours = {
+        (what.split()[0], re.split(r"[^\w.-]", what.partition(" needs ")[2])[0])
+        for what in problems
+        if " needs " in what
+    }
+    assert ours == {(name, wanted) for name, wanted in theirs if name in WATCHED}
 
 
 def test_an_active_environment_whose_python_is_not_on_path(

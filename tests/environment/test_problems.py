@@ -65,6 +65,12 @@ def _import_utils(limit: str) -> Make:
     return make
 
 
+def _over_conda(machine: Machine) -> None:
+    made.torch(machine.site, "2.5.1+cu121", "12.1")
+    (machine.prefix / "conda-meta").mkdir()
+    (machine.prefix / "conda-meta" / "pytorch-2.1.0-py3.11_cuda12.1_0.json").touch()
+
+
 def _foreign_pip(machine: Machine) -> None:
     made.pip(machine.bin, "/opt/other/bin/python3.10")
 
@@ -102,6 +108,7 @@ FAULTS: dict[str, tuple[list[Make], list[str]]] = {
     "two torch installs": ([_second_torch], ["2 torch installs"]),
     "an upgrade that broke off": ([_broken_upgrade], ["torch is installed twice in one folder"]),
     "files of another torch": ([_other_files], ["torch's files are not those of its metadata"]),
+    "pip over conda": ([_over_conda], ["pip has installed torch over conda's"]),
     "metadata that is none": ([_no_metadata], ["safetensors's metadata cannot be read"]),
     "a requirement not met": (
         [_package("transformers", "4.48.0", "huggingface-hub<1.0,>=0.24.0"),
