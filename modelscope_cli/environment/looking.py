@@ -16,6 +16,7 @@ from modelscope_cli.environment import (
     toolkit,
     torch_build,
 )
+from modelscope_cli.environment.probe import ProbedGpu
 from modelscope_cli.facts import Unknown
 
 
@@ -42,13 +43,15 @@ class Environment(NamedTuple):
         if self.probe is None or not self.probe.gpus:
             return self.driver.gpus
         if not self.driver.gpus:
-            return tuple(
-                nvidia_smi.Gpu(
-                    number, "", each.name, each.total_bytes, each.free_bytes, each.capability
-                )
-                for number, each in enumerate(self.probe.gpus)
-            )
+            return tuple(map(self._as_probed, range(len(self.probe.gpus)), self.probe.gpus))
         return tuple(map(self._filled_in, self.driver.gpus))
+
+    def _as_probed(self, number: int, gpu: ProbedGpu) -> nvidia_smi.Gpu:
+        # ROCm's torch tells a number for it, too, that means something else.
+        amd = self.torch is not None and self.torch.hip is not None
+        none = Unknown("compute capability is NVIDIA's")
+        capability = none if amd else gpu.capability
+        return nvidia_smi.Gpu(number, "", gpu.name, gpu.total_bytes, gpu.free_bytes, capability)
 
     def _filled_in(self, gpu: nvidia_smi.Gpu) -> nvidia_smi.Gpu:
         # By name: CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER change torch's numbers.

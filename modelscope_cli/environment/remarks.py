@@ -63,7 +63,11 @@ def _of_cuda(env: Environment) -> Iterator[str]:
 
 
 def _of_gpus(env: Environment) -> Iterator[str]:
-    if env.driver.absent is not None and not env.gpus:
+    if env.torch is not None and env.torch.hip is not None:
+        yield "only NVIDIA's cards are looked for; with --probe torch tells of AMD's"
+    elif env.interpreter.platform == "darwin":
+        yield "only NVIDIA's cards are looked for: torch uses Apple's as mps"
+    elif env.driver.absent is not None and not env.gpus:
         yield f"{NO_GPU}: {env.driver.absent}; on a login node that is as it should be"
     value = env.environ.get("CUDA_VISIBLE_DEVICES")
     if value is not None and env.driver.gpus:

@@ -111,6 +111,18 @@ def test_torch_fills_in_what_an_old_driver_does_not_tell(machine: Machine, ask: 
     assert ask("--probe").document["gpus"][0]["free_bytes"] == 1
 
 
+def test_an_amd_card_has_no_compute_capability(machine: Machine, ask: Ask) -> None:
+    (machine.bin / "nvidia-smi").unlink()
+    source = "__version__ = '2.5.1+cu121'\ncuda = None\nhip = '6.2.41133'\n"
+    (machine.site / "torch" / "version.py").write_text(source)
+    _answers(machine)
+    told = ask("--probe")
+    assert told.document["gpus"][0]["capability"] is None
+    assert told.document["gpus"][0]["dtypes"] is None
+    assert "only NVIDIA's cards are looked for" in told.remarks
+    assert told.document["cuda"]["build"] == "rocm6.2"
+
+
 def _interpreter(machine: Machine, body: str) -> Interpreter:
     found = look_for(str(machine.prefix), {})
     made.script(machine.prefix / "bin" / "python", body)
