@@ -11,11 +11,13 @@ from modelscope_cli.report import CheckedModel, CheckedRule, Checks, Flaw, Outco
 
 
 def of(models: Sequence[Audited], fail_on: str) -> Checks:
-    """Every rule that there is, and what was found in each model."""
+    """Every rule that was asked for, and what was found in each model."""
+    asked = {outcome.rule.id for model in models for outcome in model.outcomes}
     return Checks(
         [
             CheckedRule(rule.id, rule.title, rule.severity, rule.why(), rule.remedy())
             for rule in rules.every().values()
+            if rule.id in asked
         ],
         [_model(each) for each in models],
         [severity for severity in SEVERITIES if engine.at_least(severity, fail_on)],

@@ -59,13 +59,14 @@ sys.argv[1] = str(os.getpid())
 for result in running.each(work, sys.argv[2].split(), 2, lambda item, why: f"{item} lost: {why}"):
     print(result, flush=True)
 """
+_ITEMS = "slow b die c raise d die die e"
 
 
 def test_processes_answer_in_order_and_a_dead_one_is_replaced() -> None:
-    done = run_python("-c", _PROGRAM, "", "slow b die c raise d die die e")
+    done = run_python("-c", _PROGRAM, "", _ITEMS)
     assert done.err == ""
     lines = done.out.splitlines()
-    assert [line.split()[0] for line in lines] == ["slow", "b", "die", "c", "raise", "d", "die", "die", "e"]
+    assert [line.split()[0] for line in lines] == _ITEMS.split()
     assert lines[0] == "slow done by another"
     assert lines[2] == "die lost: the process that read it ended (signal 9)"
     assert lines[4] == "raise lost: a fault of mscope itself: ValueError: no"
