@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from modelscope_cli.audit.finding import Flaw, Skip
 from modelscope_cli.audit.policy import Memory
-from modelscope_cli.errors import MscopeError
+from modelscope_cli.errors import MscopeError, UsageError
 from modelscope_cli.facts import ModelFacts, Unknown
 from modelscope_cli.units import size_text
 
 if TYPE_CHECKING:
+    from modelscope_cli.analysis.memory.devices import Cards
     from modelscope_cli.analysis.memory.request import Asked
     from modelscope_cli.footprint import Footprint
-    from modelscope_cli.footprint.cards import Cards
 
 RUNTIME_BYTES = 512 * 1024**2  # what CUDA itself takes of a card, as `mscope memory` assumes
 
@@ -22,8 +22,11 @@ RUNTIME_BYTES = 512 * 1024**2  # what CUDA itself takes of a card, as `mscope me
 def asked(memory: Memory) -> tuple[Asked, Cards | None]:
     """The footprint's request and the cards. Raises UsageError for what contradicts itself."""
     from modelscope_cli.analysis.memory import request
+    from modelscope_cli.analysis.memory.modes import BITS
     from modelscope_cli.footprint.cards import named
 
+    if memory.bits not in (None, *BITS):
+        raise UsageError(f"bits = {memory.bits!r} is not one of {', '.join(BITS)}")
     bits = memory.bits if memory.bits is not None or memory.quant is not None else "stored"
     found = request.asked(
         bits=bits, quant=memory.quant, double_quant=False, dtype=None, transformers="5",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from modelscope_cli.audit import policy_values as values
 from modelscope_cli.audit import rules
 from modelscope_cli.audit.finding import ERROR, SEVERITIES
-from modelscope_cli.audit.policy import Policy
+from modelscope_cli.audit.policy import Memory, Policy
 from modelscope_cli.dtypes import DTYPES, TORCH
 from modelscope_cli.errors import UsageError, did_you_mean
 from modelscope_cli.facts import ModelRef
@@ -119,7 +119,20 @@ def _memory(policy: Policy, place: str, value: Any) -> Policy:
     memory = policy.memory._replace(**_converted(place, value, MEMORY))
     if memory.fits is None and memory.most is None:
         raise UsageError(f"{place} says no limit", 'fits = "1x24GiB" or most = "20GiB"')
+    _require_sense(place, memory)
     return policy._replace(memory=memory)
+
+
+def _require_sense(place: str, memory: Memory) -> None:
+    """Raises UsageError for cards, bits or a context that are none, or contradict each other."""
+    try:
+        from modelscope_cli.audit import memory as weighing
+
+        weighing.asked(memory)
+    except ImportError:
+        return
+    except UsageError as error:
+        raise UsageError(f"{place}: {error.message}", error.hint) from error
 
 
 def _provenance(policy: Policy, place: str, value: Any) -> Policy:

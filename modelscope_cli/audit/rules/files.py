@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from modelscope_cli.audit.finding import WARNING, Flaw, flaw_of
+from modelscope_cli.audit.finding import WARNING, Flaw, Skip, flaw_of
 from modelscope_cli.audit.policy import Policy
 from modelscope_cli.audit.rule import Rule
 from modelscope_cli.audit.rules import contents
@@ -65,6 +65,29 @@ class Shards(Rule):
     def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
         """Defects of indexes and split files."""
         yield from _of(subject, _SHARDS)
+
+
+class ClassTensors(Rule):
+    """The tensors are those of the class that the configuration names.
+
+    A tensor that the class lacks is loaded by nobody; one that the file lacks starts as random
+    numbers, with a warning in a log at most. What is known of transformers' classes tells most of
+    it; where a class may have more or less by its configuration, the class itself is built on the
+    meta device (`live`), without any weight.
+
+    Remedy: correct `architectures` in config.json, or save the model again from that class.
+    """
+
+    id = "F003"
+    title = "tensors are those of the model's class"
+
+    def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
+        """Extra tensors (a warning), missing ones, and layers that only one side has."""
+        try:
+            from modelscope_cli.audit import class_tensors  # only this rule needs to know classes
+        except ImportError as error:
+            raise Skip("classes are not known here") from error
+        yield from class_tensors.flaws(subject)
 
 
 class Duplicates(Rule):
@@ -163,5 +186,5 @@ class Readable(Rule):
 
 
 RULES: tuple[type[Rule], ...] = (
-    WellFormed, Shards, Duplicates, Polyglots, Extensions, Larger, Readable,
+    WellFormed, Shards, ClassTensors, Duplicates, Polyglots, Extensions, Larger, Readable,
 )  # fmt: skip

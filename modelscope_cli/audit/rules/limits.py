@@ -86,8 +86,12 @@ class Fits(Rule):
         """The footprint against `memory.fits` and `memory.most`."""
         if policy.memory.fits is None:
             _limit(policy.memory.most, "memory.fits or memory.most")
-        from modelscope_cli.audit import memory  # what weighs a model is needed by this rule alone
+        try:
+            from modelscope_cli.audit import memory
 
+            memory.asked(policy.memory)
+        except ImportError as error:
+            raise Skip("memory cannot be told here") from error
         yield from memory.flaws(subject.facts, policy.memory)
 
 
