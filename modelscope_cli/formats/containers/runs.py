@@ -11,7 +11,7 @@ from modelscope_cli.sources.base import OpenFile
 MAX_PICKLE_BYTES = 64_000_000  # 500,000 tensors' pickle
 MAX_IN_A_ROW = 10_000
 _FIRST_BYTES = 65_536
-_DOUBTFUL_BYTES = 1_000_000  # read of what may be a pickle, as long as it names nothing
+DOUBTFUL_BYTES = 1_000_000  # read of what may be a pickle, as long as it names nothing
 
 MAGICS = tuple(bytes([0x80, protocol]) for protocol in range(6))
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")  # of torch.save before 1.6
@@ -49,7 +49,7 @@ def runs(file: OpenFile, certain: bool) -> Iterator[Run]:
     call something. A pickle that breaks before it names anything can do nothing: it is none.
     """
     magic = file.read_at(0, min(file.size, 2)) in MAGICS
-    window = Window(file, MAX_PICKLE_BYTES if magic or certain else _DOUBTFUL_BYTES)
+    window = Window(file, MAX_PICKLE_BYTES if magic or certain else DOUBTFUL_BYTES)
     at, legacy = 0, False
     for count in range(MAX_IN_A_ROW):
         listed, _ = list_globals(file.path, window.data, start=at, more=window.more)
@@ -72,7 +72,7 @@ def _is_one(listed: Listed, window: Window, at: int, certain: bool) -> bool:
         large = is_cut(listed) and window.most < window.file.size
         return (large or gave_up(listed)) and window.data[at : at + 2] in MAGICS
     if certain or window.data[at : at + 2] in MAGICS:
-        return listed.end > at
+        return True
     return listed.called and bool(listed.names) and all(map(_is_plausible, listed.names))
 
 

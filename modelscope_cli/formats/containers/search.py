@@ -12,7 +12,7 @@ from modelscope_cli.errors import FormatError, TruncatedFile
 from modelscope_cli.formats.containers import streams, tars, zips
 from modelscope_cli.formats.containers.names import ENDINGS
 from modelscope_cli.formats.containers.parts import MAX_DEPTH, MAX_MEMBERS, Budget, Part, start_of
-from modelscope_cli.formats.containers.runs import MAGICS, Run, runs
+from modelscope_cli.formats.containers.runs import DOUBTFUL_BYTES, MAGICS, Run, runs
 from modelscope_cli.formats.torch_legacy import Literal
 from modelscope_cli.sources.base import OpenFile
 
@@ -39,8 +39,8 @@ class Searched(NamedTuple):
 
 
 class _Search:
-    def __init__(self) -> None:
-        self.budget = Budget()
+    def __init__(self, size: int) -> None:
+        self.budget = Budget(size)
         self.found: list[Pickle] = []
         self.unseen: dict[str, None] = {}
 
@@ -92,12 +92,10 @@ class _Search:
                 self.file(Literal(within, data), within, depth + 1, False)
 
     def allowed(self, inside: str) -> bool:
-        """Whether one more member may be looked at, and something be unpacked of it."""
-        if self.budget.member() and self.budget.bytes > 0:
+        """Whether one more member may be looked at."""
+        if self.budget.member():
             return True
-        self.blind(
-            inside, f"more than {MAX_MEMBERS:,} members, or too much to unpack: not all looked at"
-        )
+        self.blind(inside, f"more than {MAX_MEMBERS:,} members")
         return False
 
     def zip(self, file: OpenFile, inside: str, depth: int) -> None:
@@ -136,23 +134,25 @@ class _Search:
         start = streams.inflate(member.data, 512).data
         if not certain and _is_storage(member.name) and start[:2] not in MAGICS:
             return None
-        made = streams.inflate(member.data, max(self.budget.bytes, 0))
+        doubtful = not certain and start[:2] not in MAGICS and not _may_hold(start)
+        most = min(self.budget.bytes, DOUBTFUL_BYTES) if doubtful else self.budget.bytes
+        return self.bounded(streams.inflate(member.data, most), inside, quiet=doubtful)
+
+    def bounded(self, made: streams.Unpacked, inside: str, *, quiet: bool = False) -> OpenFile:
+        """What was unpacked, as a file; that it was not all is said, unless `quiet`."""
         self.budget.take(len(made.data))
-        if made.cut:
+        if made.cut and not quiet:
             self.blind(inside, "unpacks to more than is looked at")
         return Literal(inside, made.data)
 
     def stream(self, file: OpenFile, inside: str, depth: int, kind: str) -> None:
         """A file that is compressed as a whole, as joblib and tar do."""
-        made = streams.unpack(file, kind, max(self.budget.bytes, 0))
+        made = streams.unpack(file, kind, self.budget.bytes)
         if made is None:
             self.blind(inside, f"compressed with {kind}, which is not looked into")
             return
-        self.budget.take(len(made.data))
-        if made.cut:
-            self.blind(inside, "unpacks to more than is looked at")
         within = f"{inside}!{kind}" if inside else kind
-        self.file(Literal(within, made.data), within, depth + 1, True)
+        self.file(self.bounded(made, within), within, depth + 1, True)
 
     def tar(self, file: OpenFile, inside: str, depth: int) -> None:
         """The members of a tar archive; those of torch's old one as that was read."""
@@ -198,6 +198,11 @@ _LOOKS: tuple[tuple[Callable[[bytes], bool], _Look], ...] = (
 )
 
 
+def _may_hold(start: bytes) -> bool:
+    """Whether it begins as what may hold pickles."""
+    return start.startswith(b"PK\3\4") or any(test(start) for test, _ in _LOOKS)
+
+
 def _ends_as_zip(file: OpenFile) -> bool:
     return zips.has_end(zips.tail_of(file))
 
@@ -212,6 +217,6 @@ def search(file: OpenFile) -> Searched:
 
     Raises nothing of the file's own: what cannot be read is `unseen`.
     """
-    looking = _Search()
+    looking = _Search(file.size)
     looking.file(file, "", 0, file.path.lower().endswith(ENDINGS))
     return Searched(tuple(looking.found), tuple(looking.unseen))

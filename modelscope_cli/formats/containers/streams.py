@@ -85,7 +85,7 @@ def _unpacked(file: OpenFile, engine: _Engine, most: int) -> Unpacked:
     out: list[bytes] = []
     left, at = most, 0
     try:
-        while at < file.size and not engine.eof and left > 0:
+        while at < file.size and not engine.eof and left > 0:  # 0 means no limit to zlib
             size = min(_PIECE_BYTES, file.size - at)
             made = _step(engine, file.read_at(at, size), left)
             at += size
@@ -93,7 +93,7 @@ def _unpacked(file: OpenFile, engine: _Engine, most: int) -> Unpacked:
             out.append(made)
     except _errors():
         return Unpacked(b"".join(out), False)
-    return Unpacked(b"".join(out), left <= 0 and not engine.eof)
+    return Unpacked(b"".join(out), left <= 0 and not engine.eof and file.size > 0)
 
 
 def _step(engine: _Engine, piece: bytes, most: int) -> bytes:

@@ -23,6 +23,7 @@ from modelscope_cli.formats.pickles.opcodes import (
 )
 from modelscope_cli.formats.pickles.walk import Machine, More, Rules
 
+MOST_OPCODES = 4_000_000  # half a second; 90,000 tensors in one pickle take 3.3 million
 MAX_MARKS = 100_000  # in each other; a pickler recurses, and ends at a thousand
 MAX_GLOBALS = 100_000
 MAX_LITERALS = 1_000  # that look like pickles themselves
@@ -67,6 +68,7 @@ class Lister(Machine):
     """The machine with a table of its own: strings on the stack, and None for all else."""
 
     handlers: ClassVar[list[Handler]] = list(HANDLERS)
+    most_opcodes: ClassVar[int] = MOST_OPCODES
 
     __slots__ = ("called", "literals", "names")
 

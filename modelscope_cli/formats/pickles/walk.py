@@ -76,6 +76,7 @@ class Machine:
     """The stacks, the memo and the bytes. Opcodes' meanings are in pickle_opcodes."""
 
     handlers: ClassVar[list[Handler]] = HANDLERS
+    most_opcodes: ClassVar[int] = MAX_OPCODES
 
     __slots__ = (
         "at", "base", "data", "end", "file", "frame_end", "memo", "meta", "more", "rules", "stack"
@@ -133,7 +134,7 @@ class Machine:
     def _steps(self, start: int) -> None:
         data, handlers, position, at = self.data, self.handlers, start, start
         try:
-            for _ in repeat(None, MAX_OPCODES):
+            for _ in repeat(None, self.most_opcodes):
                 at = position
                 position = handlers[data[at]](self, at + 1)
         except TruncatedPickle:
@@ -147,7 +148,7 @@ class Machine:
             raise self.error(BadOpcodeArgument, what, at) from error
         except ValueError as error:
             raise self.error(BadOpcodeArgument, _opcode(data[at]) + str(error), at) from error
-        raise self.error(TooManyOpcodes, f"more than {MAX_OPCODES:,} opcodes", at)
+        raise self.error(TooManyOpcodes, f"more than {self.most_opcodes:,} opcodes", at)
 
     def _named_after(self, error: Exception, at: int) -> FormatError:
         """The defect behind an exception at the opcode that starts at `at`."""

@@ -1,0 +1,277 @@
+"""Every pickle of the corpus is judged as its script says, with the scanner and without."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import random
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from modelscope_cli.audit import pickles
+from modelscope_cli.audit.pickles import DANGEROUS, UNKNOWN
+from modelscope_cli.errors import MissingExtra
+from modelscope_cli.formats.containers.search import Searched, search
+from modelscope_cli.formats.pickles.listing import COMPUTED, REGISTRY, list_globals
+from modelscope_cli.formats.torch_legacy import Literal
+from tests.builders.pickles import protocol, runs
+from tests.builders.torch import Entry, deflated, pickled, zipped
+from tests.corpus import make_pickles
+from tests.corpus.make_pickles import BENIGN, CASES, MALICIOUS, Case
+
+CORPUS = Path(__file__).parents[1] / "corpus" / "pickles"
+
+
+def _searched(name: str, data: bytes) -> Searched:
+    return search(Literal(name, data))
+
+
+def _named(data: bytes, name: str) -> list[str]:
+    return [each.shown for each in pickles.foreign(_searched(name, data).pickles)]
+
+
+def _judged(searched: Searched, verdict: str) -> set[str]:
+    found = list(pickles.foreign(searched.pickles))
+    said = pickles.verdicts(each.name for each in found)
+    return {each.shown for each in found if said[each.name] == verdict}
+
+
+def test_the_corpus_is_what_its_script_writes() -> None:
+    committed = {path.relative_to(CORPUS).as_posix() for path in CORPUS.glob("*/*")}
+    assert committed == set(CASES)
+    assert all((CORPUS / path).read_bytes() == case.data for path, case in CASES.items())
+    assert all(len(case.data) < 8_000 for case in CASES.values())
+
+
+@pytest.mark.parametrize("path", CASES)
+def test_with_the_scanner(path: str) -> None:
+    pytest.importorskip("picklescan", reason="the extra `scan` is not installed")
+    case = CASES[path]
+    searched = _searched(path, case.data)
+    assert _judged(searched, DANGEROUS) == set(case.dangerous)
+    assert _judged(searched, UNKNOWN) == set(case.unknown)
+    assert bool(searched.unseen) == case.unseen, searched.unseen
+
+
+@pytest.mark.parametrize("path", CASES)
+def test_without_the_scanner(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "picklescan", None)
+    monkeypatch.setitem(sys.modules, "picklescan.scanner", None)
+    case = CASES[path]
+    found = list(pickles.foreign(_searched(path, case.data).pickles))
+    assert {*case.dangerous, *case.unknown} <= {each.shown for each in found}
+    if found:
+        with pytest.raises(MissingExtra, match="no scanner"):
+            pickles.verdicts(each.name for each in found)
+
+
+@pytest.mark.parametrize("path", BENIGN)
+def test_no_false_alarm(path: str) -> None:
+    assert not BENIGN[path].dangerous
+    assert not BENIGN[path].unknown
+    assert not BENIGN[path].unseen
+
+
+# Where the truth is the unpickler itself: it may ask for no name that was not listed
+
+
+class _Inert:
+    """Stands for every global: takes anything, does nothing."""
+
+    def __new__(cls, *_: object, **__: object) -> _Inert:
+        return object.__new__(cls)
+
+    def __call__(self, *_: object) -> _Inert:
+        return self
+
+    def __setstate__(self, _: object) -> None: ...
+
+    def append(self, _: object) -> None: ...
+
+    def __setitem__(self, _: object, __: object) -> None: ...
+
+
+class _Asking(pickle.Unpickler):
+    """CPython's unpickler, which resolves no name: it notes what it is asked for."""
+
+    def __init__(self, data: bytes, start: int = 0) -> None:
+        stream = io.BytesIO(data)
+        stream.seek(start)
+        super().__init__(stream, encoding="latin-1", fix_imports=False)
+        self.asked: list[tuple[str, str]] = []
+
+    def find_class(self, module: str, name: str) -> type[_Inert]:
+        self.asked.append((module, name))
+        return _Inert
+
+    def persistent_load(self, _: object) -> object:
+        return _Inert()
+
+
+def _asked_for(data: bytes) -> list[tuple[str, str]]:
+    unpickler = _Asking(data)
+    try:
+        unpickler.load()
+    except Exception:  # noqa: BLE001  (whatever is wrong with it: what was asked before counts)
+        pass
+    return unpickler.asked
+
+
+def _assert_all_listed(data: bytes) -> int:
+    listed, _ = list_globals("x", data)
+    asked = _asked_for(data)
+    missed = set(asked) - set(listed.names)
+    assert not missed or COMPUTED in listed.names, (missed, data)
+    return len(asked)
+
+
+@pytest.mark.parametrize("path", [path for path in MALICIOUS if path.endswith(".pkl")])
+def test_the_unpickler_asks_for_nothing_else(path: str) -> None:
+    _assert_all_listed(MALICIOUS[path].data)
+
+
+_OPCODES = b"".join(bytes([code]) for code in (*b"()0 12NKI]}tadsubeloRhgpqXUVc", *range(0x80, 0x99)))
+
+
+def _changed(data: bytes, luck: random.Random) -> bytes:
+    changed = bytearray(data)
+    for _ in range(luck.randint(1, 4)):
+        at = luck.randrange(len(changed))
+        how = luck.randrange(3)
+        if how == 0:
+            changed[at] = luck.choice(_OPCODES)
+        elif how == 1:
+            changed[at:at] = bytes([luck.choice(_OPCODES)])
+        else:
+            del changed[at : at + luck.randint(1, 3)]
+        if not changed:
+            return data
+    return bytes(changed)
+
+
+def test_the_unpickler_asks_for_nothing_else_of_changed_ones() -> None:
+    luck = random.Random(6)
+    whole = [case.data for path, case in CASES.items() if path.endswith(".pkl")]
+    starts = [data for data in whole if 0 < len(data) < 500 and data[:1] in b"\x80c("]
+    asked = sum(_assert_all_listed(_changed(luck.choice(starts), luck)) for _ in range(6_000))
+    assert asked > 1_000  # the changes leave enough that is still followed
+
+
+# Bounds
+
+
+def _timed(name: str, data: bytes) -> Searched:
+    started = time.process_time()
+    searched = _searched(name, data)
+    assert time.process_time() - started < 1.0
+    return searched
+
+
+def test_a_bomb_is_not_unpacked_further_than_is_looked_at() -> None:
+    bomb = zipped([deflated("archive/data.pkl", b"\x80\x02" + b"N0" * 100_000_000)])
+    assert len(bomb) < 300_000
+    assert "unpacks to more than is looked at" in _timed("m.pt", bomb).unseen[0]
+
+
+def test_many_bombs_share_what_may_be_unpacked() -> None:
+    one = deflated("0", b"\x80\x02]." + bytes(30_000_000))
+    bomb = zipped([one._replace(name=f"archive/{number}.pkl") for number in range(20)])
+    searched = _timed("m.pt", bomb)
+    assert len([why for why in searched.unseen if "unpacks to more" in why]) > 10
+
+
+def test_archives_in_archives_end() -> None:
+    data = pickled(runs())
+    for _ in range(8):
+        data = zipped([Entry("a.zip", data)])
+    assert "archives in archives" in _timed("m.pt", data).unseen[0]
+
+
+def test_marks_in_marks_end() -> None:
+    searched = _timed("m.pkl", b"\x80\x02" + b"(" * 1_000_000)
+    assert "marks in each other" in searched.unseen[0]
+
+
+def test_deep_tuples_are_linear() -> None:
+    assert _named(b"\x80\x02)" + b"\x85" * 300_000 + b"0" + runs() + b".", "m.pkl") == ["os.system"]
+
+
+@pytest.mark.parametrize("start", [b"\x80\x02", b"c", b"(", b"PK\3\4", b"\x1f\x8b", b"\x93NUMPY"])
+def test_noise_is_looked_at_quickly(start: bytes) -> None:
+    noise = random.Random(1).randbytes(1_000_000)
+    assert not _named(start + noise, "m.pkl")
+    _timed("m.pkl", start + noise)
+    _timed("m.bin", (start + noise[:30]) * 20_000)
+
+
+# Verdicts
+
+
+@pytest.fixture
+def _scanner() -> None:
+    pytest.importorskip("picklescan", reason="the extra `scan` is not installed")
+
+
+@pytest.mark.usefixtures("_scanner")
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        (("os", "system"), DANGEROUS),
+        (("os.path", "join"), DANGEROUS),
+        (("__builtin__", "eval"), DANGEROUS),
+        (("torch", "serialization.load"), DANGEROUS),
+        (("torch.serialization", "os.system"), DANGEROUS),
+        (("a", "b.c.os.system"), DANGEROUS),
+        (COMPUTED, DANGEROUS),
+        ((REGISTRY, "5"), UNKNOWN),
+        (("my.os", "System"), UNKNOWN),
+        (("", ""), UNKNOWN),
+        (("\ud800", "x\ny"), UNKNOWN),
+        (("a" * 100_000, "b." * 100_000), UNKNOWN),
+        (("numpy", "ndarray"), pickles.INNOCUOUS),
+    ],
+)
+def test_verdicts(name: tuple[str, str], verdict: str) -> None:
+    assert pickles.verdicts([name]) == {name: verdict}
+
+
+@pytest.mark.usefixtures("_scanner")
+def test_one_name_does_not_change_what_is_said_of_another() -> None:
+    names = [("", ""), ("numpy", "ndarray"), ("os", "system"), ("x\ny", "z"), ("numpy", "dtype")]
+    for order in (names, names[::-1]):
+        assert set(pickles.verdicts(order).items()) == {
+            (("", ""), UNKNOWN),
+            (("numpy", "ndarray"), pickles.INNOCUOUS),
+            (("os", "system"), DANGEROUS),
+            (("x\ny", "z"), UNKNOWN),
+            (("numpy", "dtype"), pickles.INNOCUOUS),
+        }
+
+
+def test_what_torch_takes_with_weights_only_is_inert() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not in the test extra")
+    from torch._weights_only_unpickler import _get_allowed_globals
+
+    allowed = {tuple(each.rpartition(".")[::2]) for each in _get_allowed_globals()}
+    assert torch is not None
+    inert = [name for name in allowed if pickles.is_inert(name)]
+    assert len(inert) > len(allowed) * 0.8
+    ours = {tuple(each.rpartition(".")[::2]) for each in pickles.BUILDERS}
+    # What is inert beyond torch's list only makes tensors, from before there was a list.
+    assert {".".join(name) for name in ours - allowed} <= _OLDER
+
+
+_OLDER = {"torch._utils._rebuild_xla_tensor", "torch._utils._rebuild_sparse_csr_tensor"}
+
+
+def test_nothing_of_ours_imports_an_unpickler() -> None:
+    for case in (Case(protocol(4)), Case(protocol(0))):
+        _searched("m.pkl", case.data)
+    source = Path(pickles.__file__).parents[1]
+    for path in source.rglob("*.py"):
+        lines: Sequence[str] = path.read_text(encoding="utf-8").splitlines()
+        assert not [line for line in lines if line.strip().startswith(("import pickle", "from pickle "))]
