@@ -44,6 +44,9 @@ def jobs_for(count: int, asked: int | None) -> int:
 _WORTH_PROCESSES = 8  # models: below, starting processes takes as long as they save
 
 
+_MOST_AT_ONCE = 16
+
+
 def _let_garbage_be_collected() -> None:
     """For one answer the program leaves garbage be; thousands of models make too much of it."""
     if not gc.isenabled():
@@ -73,7 +76,10 @@ class _Guarded(Generic[T, R]):
 
 
 class _Pool(Generic[T, R]):
-    """Processes that take one item at a time; one that dies is replaced."""
+    """Processes that take a few items at a time; one that dies is replaced.
+
+    What it had is tried again one by one, so that only the item it died of is lost.
+    """
 
     def __init__(self, work: _Guarded[T, R], items: Sequence[T], count: int) -> None:
         import multiprocessing
@@ -82,8 +88,9 @@ class _Pool(Generic[T, R]):
         self._work = work
         self._items = items
         self._left = deque(range(len(items)))
+        self._alone: deque[int] = deque()  # of a process that died: perhaps of one of these
         self._count = count
-        self._busy: dict[Any, tuple[int, Any]] = {}  # by connection: the item, the process
+        self._busy: dict[Any, tuple[list[int], Any]] = {}  # by connection: items, the process
         self._ready: dict[int, R] = {}
 
     def results(self) -> Iterator[R]:
@@ -98,8 +105,15 @@ class _Pool(Generic[T, R]):
         finally:
             self._end()
 
+    def _next(self) -> list[int]:
+        """Items for a process: many while many are left, so that asking costs little."""
+        if self._alone:
+            return [self._alone.popleft()]
+        most = max(1, min(_MOST_AT_ONCE, len(self._left) // (4 * self._count)))
+        return [self._left.popleft() for _ in range(min(most, len(self._left)))]
+
     def _start(self) -> None:
-        if not self._left:
+        if not self._left and not self._alone:
             return
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
@@ -110,35 +124,39 @@ class _Pool(Generic[T, R]):
         self._give(ours, process)
 
     def _give(self, connection: Any, process: Any) -> None:
-        """The next item; where none is left the process is let go."""
-        number = self._left.popleft() if self._left else None
-        with suppress(OSError):  # it died between two items: reading its pipe will say so
-            connection.send(number)
-        if number is None:
+        """The next items; where none are left the process is let go."""
+        numbers = self._next()
+        with suppress(OSError):  # it died meanwhile: reading its pipe will say so
+            connection.send(numbers)
+        if numbers:
+            self._busy[connection] = (numbers, process)
+        else:
             connection.close()
             process.join()
-        else:
-            self._busy[connection] = (number, process)
 
     def _hear(self) -> None:
         from multiprocessing import connection as connections
 
         heard: list[Any] = connections.wait(list(self._busy))
         for connection in heard:
-            number, process = self._busy.pop(connection)
+            numbers, process = self._busy.pop(connection)
             try:
-                self._ready[number] = connection.recv()
+                self._ready.update(zip(numbers, connection.recv(), strict=True))
             except (EOFError, OSError):
-                self._ready[number] = self._died(number, connection, process)
+                self._died(numbers, connection, process)
                 self._start()
                 continue
             self._give(connection, process)
 
-    def _died(self, number: int, connection: Any, process: Any) -> R:
+    def _died(self, numbers: list[int], connection: Any, process: Any) -> None:
         connection.close()
         process.join()
+        if len(numbers) > 1:
+            self._alone.extend(numbers)
+            return
         why = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit {process.exitcode}"
-        return self._work.lost(self._items[number], f"the process that read it ended ({why})")
+        text = f"the process that read it ended ({why})"
+        self._ready[numbers[0]] = self._work.lost(self._items[numbers[0]], text)
 
     def _end(self) -> None:
         """Nobody waits any more: processes that still read are stopped."""
@@ -155,9 +173,9 @@ def _worker(connection: Any, work: _Guarded[Any, Any], items: Sequence[Any]) -> 
     os.environ["TERM"] = "dumb"  # the parent draws the one line of progress
     while True:
         try:
-            number = connection.recv()
+            numbers = connection.recv()
         except (EOFError, OSError):
             return
-        if number is None:
+        if not numbers:
             return
-        connection.send(work(items[number]))
+        connection.send([work(items[number]) for number in numbers])

@@ -59,7 +59,7 @@ sys.argv[1] = str(os.getpid())
 for result in running.each(work, sys.argv[2].split(), 2, lambda item, why: f"{item} lost: {why}"):
     print(result, flush=True)
 """
-_ITEMS = "slow b die c raise d die die e"
+_ITEMS = "slow b die c raise d die die e " + " ".join(f"x{n}" for n in range(60)) + " die y z"
 
 
 def test_processes_answer_in_order_and_a_dead_one_is_replaced() -> None:
@@ -71,6 +71,8 @@ def test_processes_answer_in_order_and_a_dead_one_is_replaced() -> None:
     assert lines[2] == "die lost: the process that read it ended (signal 9)"
     assert lines[4] == "raise lost: a fault of mscope itself: ValueError: no"
     assert lines[8] == "e done by another"
+    assert lines[-3].startswith("die lost")
+    assert sum(" lost: " in line for line in lines) == 5
 
 
 def test_nobody_is_left_behind_when_the_answers_are_not_wanted() -> None:
