@@ -18,13 +18,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import cache, deepseek, hub, measure
+from benchmarks import audit, cache, deepseek, hub, measure
 from modelscope_cli.commands import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 MARK = re.compile(r"(<!-- benchmarks -->\n).*?(<!-- /benchmarks -->)", re.DOTALL)
 MEMORY_GOAL = 200_000_000
 HASHING_MEMORY_GOAL = 100_000_000
+AUDIT_TIMES = 1.5
+AUDIT_OWN_MS = 15
 _LONG_RUNS = 5  # pairs, where one takes seconds
 _FOLDED_ROWS = 26  # what MiniLM's 104 tensors fold to
 
@@ -66,6 +68,7 @@ def _options() -> argparse.Namespace:
 def _all(options: argparse.Namespace) -> Iterator[Result]:
     yield from _huge(options.runs)
     yield from _hashing(min(options.runs, _LONG_RUNS))
+    yield from _audits(min(options.runs, _LONG_RUNS))
     if (model := _minilm()) is not None:
         yield from _small(model, options.runs)
     if options.gguf is not None and (peer := shutil.which("modelinfo")):
@@ -110,6 +113,31 @@ def _hashing(runs: int) -> Iterator[Result]:
             f"< {HASHING_MEMORY_GOAL / 1e6:.0f} MB",
             f"{peak / 1e6:.0f} MB",
             peak < HASHING_MEMORY_GOAL,
+        )
+
+
+def _audits(runs: int) -> Iterator[Result]:
+    with tempfile.TemporaryDirectory() as folder:
+        audit.write(folder)
+        models = str(Path(folder, audit.LIST))
+        ours = [_mscope(), "audit", "--isolated", "--from", models, "--jobs"]
+        bare = [sys.executable, "-m", "benchmarks.audit", "read", folder]
+        found = measure.paired([*ours, "2"], [*ours, "1"], runs)
+        yield Result(
+            f"`audit --jobs 2` on {audit.MODELS:,} small models",
+            "the same with one job",
+            f">= {AUDIT_TIMES} times faster",
+            f"{1 / found.ratio:.2f} ({found.ours:.2f} s to {found.theirs:.2f} s)",
+            1 / found.ratio >= AUDIT_TIMES,
+        )
+        found = measure.paired([*ours, "1"], bare, runs)
+        own = 1000 * (found.ours - found.theirs) / audit.MODELS
+        yield Result(
+            "its own cost a model, with one job",
+            "reading the same models, no more",
+            f"<= {AUDIT_OWN_MS} ms",
+            f"{own:.1f} ms ({found.ours:.2f} s to {found.theirs:.2f} s)",
+            own <= AUDIT_OWN_MS,
         )
 
 
