@@ -15,7 +15,7 @@ from modelscope_cli.audit.engine import Audited
 from modelscope_cli.audit.finding import Skip
 from modelscope_cli.audit.policy_file import Policies
 from modelscope_cli.audit.subject import Subject
-from modelscope_cli.errors import FormatError, MscopeError, NetworkTrouble, NotFound
+from modelscope_cli.errors import FormatError, MscopeError, NotFound
 from modelscope_cli.facts import ModelFacts, ModelRef, Unknown
 from modelscope_cli.formats.base import by_ending
 from modelscope_cli.hub_names import is_commit
@@ -60,7 +60,7 @@ def audited(model: str, how: How, policies: Policies, lock: Lock | None = None) 
         with subject(model, how) as found:
             found.lock = lock
             return engine.audit(found, policies.of(found.ref))
-    except (NotFound, NetworkTrouble) as error:
+    except MscopeError as error:
         return Audited(ModelRef(model, "directory"), error=error)
 
 

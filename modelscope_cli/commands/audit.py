@@ -19,6 +19,7 @@ from modelscope_cli.locking.facts import Lock
 from modelscope_cli.many.names import Named
 from modelscope_cli.options import Cached, ChecksOutput, From, Opening, choice, complete_model
 from modelscope_cli.options import command as command_
+from modelscope_cli.render import RENDERERS
 from modelscope_cli.report import Report
 
 RULES_PANEL = "Which rules"
@@ -126,7 +127,15 @@ def command(
     pinned = _lock(targets, lock) if locked else None
     streamed = output.destination().format == "jsonl"
     audited = list(_audited(named, found, pinned, opening.jobs, streamed=streamed))
+    _refuse_alone(audited, output)
     return reports.Audit(audited, found.fail_on, exit_zero, streamed).report()
+
+
+def _refuse_alone(audited: Sequence[Audited], output: ChecksOutput) -> None:
+    """One model that cannot be looked at is an error as elsewhere, unless CI wants its report."""
+    wanted = output.output or RENDERERS[output.destination().format].of_checks
+    if len(audited) == 1 and audited[0].error is not None and not wanted:
+        raise audited[0].error
 
 
 def _lock(targets: Sequence[str], path: str) -> Lock:

@@ -41,11 +41,18 @@ class Audit(NamedTuple):
             self._document,
             RECORD_KEYS,
             self._records,
-            notes,
+            (*notes, *self._unseen()),
             exit_code=self._exit_code(),
             checks=lambda: checks.of(self.models, self.fail_on),
             streamed=self.streamed,
         )
+
+    def _unseen(self) -> Iterator[Note]:
+        """A warning for each model that could not be looked at, with what to try."""
+        for each in self.models:
+            if each.error is not None:
+                hint = f"; {each.error.hint}" if each.error.hint else ""
+                yield Note(f"{each.model.target}: {each.error.message}{hint}", warning=True)
 
     def _exit_code(self) -> int:
         """1 for what was found; else that of a model which could not be looked at."""
