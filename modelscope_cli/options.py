@@ -111,7 +111,7 @@ Jobs = Annotated[
         "-j",
         metavar="N",
         min=1,
-        help="How many files are read at once.",
+        help="How many files or models are read at once.",
         rich_help_panel=MODEL_PANEL,
     ),
 ]

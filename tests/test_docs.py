@@ -13,7 +13,7 @@ import pytest
 
 from modelscope_cli import __version__, errors
 from modelscope_cli.commands import COMMANDS, GROUPS
-from tests.builders import environments, hfcache
+from tests.builders import audited, environments, hfcache
 from tests.running import ROOT, Golden, Run, installed_command, run_process
 
 pytestmark = pytest.mark.docs
@@ -73,6 +73,8 @@ def _lay_out_examples(folder: Path, text: str) -> None:
         (folder / "all-MiniLM-L6-v2").symlink_to(Path(package.origin).parent / "model")
     if "mscope env" in text:
         environments.example(folder, folder.parent / "bin")
+    if " models/good" in text:
+        audited.models(folder / "models")
     if "--cache-dir hub" in text:
         hfcache.written_through(folder / "hub")
 

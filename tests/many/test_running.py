@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -21,7 +22,7 @@ def _lost(item: int, why: str) -> str:
 
 
 def _each(items: list[int], jobs: int) -> list[object]:
-    work: running.Callable[[int], object] = _double
+    work: Callable[[int], object] = _double
     return list(running.each(work, items, jobs, _lost))
 
 
