@@ -31,7 +31,7 @@ def check(destination: Destination, *, of_checks: bool = False) -> None:
     `of_checks`: the report will be of rules, which CI services have formats for.
     """
     for path in destination.files:
-        if (renderer := _renderer_for(path)).of_checks and not of_checks:
+        if (renderer := _renderer_for(path, of_checks=of_checks)).of_checks and not of_checks:
             raise UsageError(f"{path}: {renderer.name} is for what `mscope audit` finds")
         folder = os.path.dirname(path) or "."
         if not os.path.isdir(folder):
@@ -159,10 +159,11 @@ def _pieces(report: Report, renderer: Renderer, units: str, *, terminal: bool) -
     return renderer.load()(report, units=units, folded=folded)
 
 
-def _renderer_for(path: str) -> Renderer:
+def _renderer_for(path: str, *, of_checks: bool = True) -> Renderer:
     ending = os.path.splitext(path)[1].lower()
     if ending not in ENDINGS:
-        known = " ".join(sorted(ENDINGS))
+        fits = (each for each, row in ENDINGS.items() if of_checks or not row.of_checks)
+        known = " ".join(sorted(fits))
         raise UsageError(f"{path}: no output format has the ending {ending!r}", f"one of {known}")
     return ENDINGS[ending]
 

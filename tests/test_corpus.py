@@ -15,7 +15,7 @@ import pytest
 
 from modelscope_cli import load
 from modelscope_cli.errors import FormatError
-from modelscope_cli.render import RENDERERS
+from modelscope_cli.render import FORMATS
 from tests.corpus import make_folder
 from tests.documents import document
 from tests.running import Run
@@ -73,7 +73,7 @@ def test_a_bad_file_is_called_by_its_defect(path: Path) -> None:
     assert type(caught.value).__name__ == path.name.partition("--")[0]
 
 
-@pytest.mark.parametrize("format_", RENDERERS)
+@pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("path", GOOD, ids=_id)
 def test_a_good_file_is_shown(run: Run, path: Path, format_: str) -> None:
     done = run("params", str(path), "-f", format_)

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from modelscope_cli import output
 from modelscope_cli.escape import visible
-from modelscope_cli.render import RENDERERS
+from modelscope_cli.render import FORMATS
 from tests.builders import folders, gguf, safetensors
 from tests.builders import torch as torch_files
 from tests.hostile import TEXTS, harm
@@ -76,7 +76,7 @@ _COMMANDS = [
 
 
 @pytest.mark.parametrize("command", _COMMANDS, ids=" ".join)
-@pytest.mark.parametrize("format_", RENDERERS)
+@pytest.mark.parametrize("format_", FORMATS)
 def test_every_format(run: Run, model: Path, command: list[str], format_: str) -> None:
     _harmless(run(command[0], str(model), *command[1:], "-f", format_), format_)
 
@@ -94,7 +94,7 @@ def test_a_terminal(
 
 
 @pytest.mark.parametrize("command", ["params", "config"])
-@pytest.mark.parametrize("format_", RENDERERS)
+@pytest.mark.parametrize("format_", FORMATS)
 def test_a_gguf(run: Run, gguf_file: str, command: str, format_: str) -> None:
     _harmless(run(command, gguf_file, "-f", format_), format_)
 
@@ -237,7 +237,7 @@ def test_names_in_notes_and_titles(run: Run, tmp_path: Path, text: str) -> None:
     _harmless(done)
     assert "warning" in done.err
     folders.write(tmp_path, {f"d{text}/config.json": {"a": 2}})
-    for format_ in RENDERERS:
+    for format_ in FORMATS:
         done = run("config", f"./d{text}", "--diff", "a", "-f", format_, cwd=tmp_path)
         _harmless(done, format_, code=1)
     done = run("config", f"./d{text}", "--diff", "a", "--color", "always", cwd=tmp_path)
@@ -281,7 +281,7 @@ def test_names_typed_by_the_user(run: Run, model: Path, text: str) -> None:
 def test_strings_that_are_no_unicode(run: Run, tmp_path: Path) -> None:
     r"""JSON may hold `\ud800`, which no encoding can write."""
     folders.write(tmp_path, {"config.json": '{"a\\ud800": "\\udfff", "l": ["\\ud800"]}'})
-    for format_ in RENDERERS:
+    for format_ in FORMATS:
         done = run("config", str(tmp_path), "-f", format_, "-o", str(tmp_path / f"o.{format_}"))
         if format_ == "table":
             assert done.code == 2  # no such ending
@@ -301,7 +301,7 @@ def test_components_and_types(run: Run, tmp_path: Path, text: str) -> None:
             f"{text}/config.json": {text: text},
         },
     )
-    for format_ in RENDERERS:
+    for format_ in FORMATS:
         _harmless(run("params", str(tmp_path), "-f", format_), format_)
         _harmless(run("config", str(tmp_path), "-f", format_), format_)
     _harmless(run("params", str(tmp_path), "--color", "always"))

@@ -16,7 +16,7 @@ from modelscope_cli import output
 from modelscope_cli.errors import UsageError
 from modelscope_cli.facts import Note
 from modelscope_cli.output import Destination
-from modelscope_cli.render import ENDINGS, RENDERERS
+from modelscope_cli.render import ENDINGS, FORMATS, RENDERERS
 from modelscope_cli.report import Column, Report, Table
 
 
@@ -55,17 +55,22 @@ def test_what_could_not_be_written(tmp_path: Path, name: str, said: str) -> None
 
 @pytest.mark.parametrize("ending", [*ENDINGS, ".JSON", ".Md"])
 def test_endings(tmp_path: Path, ending: str) -> None:
-    output.check(Destination(files=[str(tmp_path / f"x{ending}")]))
+    output.check(Destination(files=[str(tmp_path / f"x{ending}")]), of_checks=True)
 
 
-def test_every_format_has_an_ending() -> None:
-    assert {row.name for row in ENDINGS.values()} == set(RENDERERS)
+def test_every_format_that_is_a_file_has_an_ending() -> None:
+    assert {row.name for row in ENDINGS.values()} == set(RENDERERS) - {"github"}
+
+
+def test_formats_of_ci_services_are_for_findings(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="for what `mscope audit` finds"):
+        output.check(Destination(files=[str(tmp_path / "x.sarif")]))
 
 
 # Written
 
 
-@pytest.mark.parametrize("format_", RENDERERS)
+@pytest.mark.parametrize("format_", FORMATS)
 def test_stdout(format_: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert output.emit(_report(), Destination(format_)) == 0
     out = capsys.readouterr().out

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modelscope_cli import output
-from modelscope_cli.render import RENDERERS
+from modelscope_cli.render import FORMATS
 from modelscope_cli.sources.builtin import NAMES
 from tests.builders import folders, gguf
 from tests.corpus.make_folder import PIPELINE
@@ -58,7 +58,7 @@ def test_a_document_is_the_file(run: Run, work: Path) -> None:
     assert made["model"]["target"] == "a"
 
 
-@pytest.mark.parametrize("format_", RENDERERS)
+@pytest.mark.parametrize("format_", FORMATS)
 def test_goldens(run: Run, work: Path, golden: Golden, format_: str) -> None:
     done = run("config", "a", "-f", format_, cwd=work)
     assert (done.code, done.err) == (0, "")

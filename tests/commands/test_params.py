@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from modelscope_cli.render import RENDERERS
+from modelscope_cli.render import FORMATS
 from modelscope_cli.sources.builtin import NAMES
 from tests.builders import folders
 from tests.documents import document
@@ -167,7 +167,7 @@ def test_folding(params: Any) -> None:
     ]
 
 
-@pytest.mark.parametrize("format_", RENDERERS)
+@pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("option", [[], ["--fold"], ["--no-fold"]])
 def test_what_is_folded(params: Any, format_: str, option: list[str]) -> None:
     """Tables and md as asked for, md without being asked; rows for programs never."""
@@ -187,7 +187,7 @@ def test_a_file_folds_by_its_own_format(params: Any, work: Path) -> None:
 # Formats
 
 
-@pytest.mark.parametrize("format_", RENDERERS)
+@pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("model", ["m", "parts", "nf4"])
 def test_goldens(params: Any, golden: Golden, work: Path, format_: str, model: str) -> None:
     argv = {"m": ["--match", "layers.1"], "nf4": ["--match", "layers.0.self_attn.q"]}
