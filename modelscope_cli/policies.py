@@ -53,9 +53,10 @@ def _from_file(
     models: Sequence[str], path: str | None, config: str | None, *, isolated: bool
 ) -> Policies:
     if path is not None:
-        _refuse_own(models, path)
+        _refuse_own(models, path, "--policy")
         return _read(path, settings.document(path, "--policy"), required=True)
     if config is not None:
+        _refuse_own(models, config, "--config")
         return _read(config, settings.document(config, "--config"))
     if isolated:
         return Policies()
@@ -83,10 +84,10 @@ def _is_policy(key: str) -> bool:
     return key.replace("-", "_") in policy_file.NAMES
 
 
-def _refuse_own(models: Sequence[str], path: str) -> None:
+def _refuse_own(models: Sequence[str], path: str, flag: str) -> None:
     if settings.inside(os.path.dirname(os.path.abspath(path)), folders(models)):
         raise UsageError(
-            f"--policy {path}: lies in a model that is audited: it cannot say what passes",
+            f"{flag} {path}: lies in a model that is audited: it cannot say what passes",
             "copy it elsewhere, and read it first",
         )
 

@@ -127,9 +127,10 @@ def test_a_model_with_a_policy_of_its_own_is_not_held_to_it(
     assert said.one("P008")["file"] == name
     assert said.status("F001") == "passed"  # its `select` is not in force
     assert run("audit", ".", cwd=tmp_path / "m").code == 1
-    done = run("audit", ".", "--policy", name, cwd=tmp_path / "m")
-    assert done.code == 2
-    assert "lies in a model that is audited" in done.err
+    for flag in ("--policy", "--config"):
+        done = run("audit", ".", flag, name, cwd=tmp_path / "m")
+        assert done.code == 2
+        assert f"{flag} {name}: lies in a model that is audited" in done.err
 
 
 def test_a_pyproject_of_something_else_is_no_policy(audit: Audit) -> None:
