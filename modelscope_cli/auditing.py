@@ -20,6 +20,7 @@ from modelscope_cli.facts import ModelFacts, ModelRef, Unknown
 from modelscope_cli.formats.base import by_ending
 from modelscope_cli.hub_names import is_commit
 from modelscope_cli.load import How
+from modelscope_cli.locking.document import NAME as LOCK
 from modelscope_cli.locking.facts import Lock
 from modelscope_cli.sources import hfcache, tree
 from modelscope_cli.sources.local import LocalSource
@@ -151,6 +152,8 @@ def _local(
         repo = _repo_folder(ref.path)
         homes = [repo, os.path.join(os.path.dirname(repo), "blobs")]
     own = settings.lying_in([ref.path], [])
+    if os.path.lexists(os.path.join(ref.path, LOCK)):
+        own.append(LOCK)
     return Subject(
         ref, opened, tree.walk(ref.path, homes), LocalSource(ref.path, ref),
         pinned=pinned, verify=verify, own_settings=[os.path.basename(path) for path in own],
@@ -221,7 +224,7 @@ def _remote(ref: ModelRef, how: How) -> Iterator[Callable[..., Subject]]:
         ]
         yield lambda opened, pinned, verify: Subject(
             ref, opened, Listing(tuple(entries)), source, pinned=pinned, verify=verify,
-            own_settings=[path for path in repo.files if path == settings.OWN_FILE],
+            own_settings=[path for path in repo.files if path in (settings.OWN_FILE, LOCK)],
         )  # fmt: skip
     finally:
         repo.close(keep=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 R = TypeVar("R")
@@ -26,7 +26,7 @@ class Bar:
         self._next = time.monotonic() + _QUIET
         self._shown = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
-    def over(self, results: Iterable[R]) -> Iterator[R]:
+    def over(self, results: Iterable[R]) -> Generator[R, None, None]:
         """The same results, counted as they pass; the line is gone when they end."""
         try:
             for result in results:

@@ -118,6 +118,14 @@ def test_a_lock_inside_the_model_says_nothing(run: Run, tmp_path: Path) -> None:
     assert run("lock", ".", "--lock", "../x.lock", cwd=inside).code == 0
 
 
+def test_a_lock_that_a_model_brings_is_a_finding(run: Run) -> None:
+    Path("good/mscope.lock").write_text("version = 1\n")
+    done = run("audit", "good", "--select", "P008")
+    assert done.code == 1
+    assert "mscope.lock" in done.out
+    assert run("audit", "good", "--locked", "--lock", "good/mscope.lock").code == 2
+
+
 def test_built_ins_have_nothing_to_lock(run: Run) -> None:
     assert run("lock", "builtin:bert-base-uncased").code == 3
 

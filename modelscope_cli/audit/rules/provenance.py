@@ -255,9 +255,9 @@ class OwnPolicy(Rule):
     title = "the model brings no policy of its own"
 
     def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
-        """`mscope.toml`, or `[tool.mscope]` in a pyproject.toml, in the model's folder."""
+        """`mscope.toml`, `[tool.mscope]` in a pyproject.toml, or a lock in the model's folder."""
         for path in subject.own_settings:
-            yield Flaw(f"{path}: settings in the model that is audited; they are not used", path)
+            yield Flaw(f"{path}: lies in the model that is audited, and is not used", path)
 
 
 RULES: tuple[type[Rule], ...] = (
