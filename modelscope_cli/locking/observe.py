@@ -7,14 +7,14 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+from modelscope_cli import verifying
 from modelscope_cli.analysis import params
+from modelscope_cli.analysis.cache_expected import Wanted
 from modelscope_cli.analysis.cache_facts import algorithm_of
 from modelscope_cli.errors import NotFound
 from modelscope_cli.facts import ModelFacts, ModelRef, TensorTable, Unknown
 from modelscope_cli.locking.facts import GIT_SHA1, HEADER, SHA256, LockedFile, LockedModel
-from modelscope_cli.sources import hashing
 from modelscope_cli.sources.cache_links import stamp
-from modelscope_cli.sources.hash_memory import Memory
 from modelscope_cli.sources.tree import FILE, Entry
 
 _NOT_THE_MODELS = (".cache/", ".git/")  # what downloads and checkouts keep beside a model
@@ -58,6 +58,9 @@ def model(
         raise NotFound(f"{target} ships with mscope: there is nothing to lock")
     wanted = {each.path: each.algorithm for each in like.files} if like is not None else {}
     entries = [each for each in seen.files if _counts(each)]
+    for name in (target, *(each.path for each in entries)):
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise NotFound(f"{name!r}: a name that is no text cannot be locked", "rename it")
     plan = {each.path: wanted.get(each.path) or _kind(each, facts, headers) for each in entries}
     return LockedModel(
         target, ref.id, ref.revision, ref.format, *_totals(facts),
@@ -131,27 +134,20 @@ def _of_content(
     folder: str, entries: Sequence[Entry], plan: Mapping[str, str], jobs: int | None
 ) -> Iterator[LockedFile]:
     """Hash files, remembering between runs what has not changed since."""
-    memory = Memory()
-    left: dict[str, tuple[Entry, hashing.Job]] = {}
-    for each in entries:
-        path = each.end or os.path.realpath(os.path.join(folder, *each.path.split("/")))
-        kind = plan[each.path] if plan[each.path] in (SHA256, GIT_SHA1) else SHA256
-        try:
-            there = stamp(os.stat(path))
-        except OSError as error:
-            raise NotFound(f"{each.path}: {error.strerror}") from error
-        known = memory.get(there, kind)
-        if known is not None:
-            yield LockedFile(each.path, there.size, kind, known)
-        else:
-            left[each.path] = (each, hashing.Job(path, there, (kind,)))
-    by_job: dict[hashing.Job, list[Entry]] = {}
-    for entry, job in left.values():
-        by_job.setdefault(job, []).append(entry)
-    for job, hashes in hashing.run(list(by_job), jobs, lambda count: None):
-        if hashes.unknown is not None:
-            raise NotFound(f"{by_job[job][0].path}: {hashes.unknown.reason}")
-        digest = hashes.by_algorithm[job.algorithms[0]]
-        memory.keep(job.stamp, job.algorithms[0], digest)
-        for entry in by_job[job]:
-            yield LockedFile(entry.path, job.stamp.size, job.algorithms[0], digest)
+    wanted = {each.path: _wanted(folder, each, plan[each.path]) for each in entries}
+    computed = verifying.Hasher(jobs).hash(wanted.values())
+    for path, (_, there, (algorithm,)) in wanted.items():
+        found = computed[there.identity]
+        if isinstance(found, Unknown):
+            raise NotFound(f"{path}: {found.reason}")
+        yield LockedFile(path, there.size, algorithm, found[algorithm])
+
+
+def _wanted(folder: str, entry: Entry, algorithm: str) -> Wanted:
+    """A file of the model where its bytes lie. Raises NotFound where they went away meanwhile."""
+    path = entry.end or os.path.realpath(os.path.join(folder, *entry.path.split("/")))
+    try:
+        there = stamp(os.stat(path))
+    except OSError as error:
+        raise NotFound(f"{entry.path}: {error.strerror}") from error
+    return Wanted(path, there, (algorithm if algorithm == GIT_SHA1 else SHA256,))

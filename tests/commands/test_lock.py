@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,15 @@ def test_one_that_fails_does_not_stop_the_others(run: Run) -> None:
     assert 'target = "./good"' in Path("mscope.lock").read_text()
     assert 'target = "./bad"' not in Path("mscope.lock").read_text()
     assert run("lock", "--check", "good", "bad").code == 4
+
+
+def test_a_name_that_is_no_text_fails_one_model_and_not_the_lock(run: Run) -> None:
+    audited.models(Path("more"))
+    (Path("more/good") / os.fsdecode(b"\xff.txt")).write_text("x")
+    done = run("lock", "more/good", "good")
+    assert done.code == 3
+    assert "cannot be locked" in done.err
+    assert 'target = "./good"' in Path("mscope.lock").read_text()
 
 
 def test_a_model_that_is_not_locked_is_said(run: Run) -> None:
