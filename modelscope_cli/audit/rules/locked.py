@@ -25,10 +25,10 @@ class AsLocked(Rule):
 
     def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
         """A finding for each difference."""
-        from modelscope_cli.locking import compare, document, observe
-
         if (lock := subject.lock) is None:
             raise Skip("--locked was not asked for")
+        from modelscope_cli.locking import compare, document, observe
+
         target = document.target(subject.name, lock.path)
         locked = lock.models.get(target)
         if locked is None:
