@@ -28,7 +28,7 @@ def find(
             continue
         try:
             with open_file(entry.path) as file:
-                searched = search(file)
+                searched = search(file, far=by_name)
         except MscopeError:
             continue  # that it cannot be opened is another family's to say
         if searched.pickles or searched.unseen:

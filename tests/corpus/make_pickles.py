@@ -267,6 +267,9 @@ NESTED = {
         pickled(long(MAGIC)) + pickled(integer(1001)) + EVIL + pickled(OLD_STATE)
         + pickled(sequence(text("0")))
     ),
+    "legacy-in-text.pt": _evil(
+        f"L{MAGIC}L\n.I1001\n.(dp0\n.".encode() + protocol(0) + b"(lp0\n."
+    ),
     "legacy-computed-magic.pt": Case(
         pickled(runs("builtins", "eval", str(MAGIC))) + pickled(integer(1001)), ("builtins.eval",)
     ),
@@ -325,6 +328,7 @@ _TENSORS = (
     + pickled(several(integer(1), integer(0), name("torch.FloatTensor")))
     + struct.pack("<i4xqqq", 1, 6, 1, 0)
 )
+_NOT_PACKED = "it does not unpack what joblib packs"
 _NOT_TAR = "it does not read tar archives"
 CONTAINERS = {
     "objects.npy": _evil(npy(EVIL)),
@@ -340,8 +344,11 @@ CONTAINERS = {
     "old-torch-tensors.pt": _evil(
         old_torch(pickled(STATE), _STORAGES, _TENSORS + EVIL), theirs=_NOT_TAR
     ),
+    "tar-by-the-name-of-a-pickle.pkl": _evil(tar({"cos\nsystem\n(tR.": b""})),
+    "zip-and-persistent-id.pkl": _evil(b"PK\3\4\n0" + runs() + b"."),
+    "zlib.safetensors": _evil(zlib.compress(EVIL, 0), theirs=_NOT_PACKED),
     "some.tar": _evil(tar({"folder/model.pkl": EVIL}), theirs=_NOT_TAR),
-    "zlib.joblib": _evil(zlib.compress(EVIL, 0), theirs="it does not unpack what joblib packs"),
+    "zlib.joblib": _evil(zlib.compress(EVIL, 0), theirs=_NOT_PACKED),
     "gzip.pkl": _evil(gzipped(EVIL), theirs="it does not unpack gzip"),
     "xz.pkl": _evil(lzma.compress(EVIL), theirs="it does not unpack xz"),
     "bzip2.pkl": _evil(bz2.compress(EVIL), theirs="it does not unpack bzip2"),

@@ -14,7 +14,8 @@ _FIRST_BYTES = 65_536
 DOUBTFUL_BYTES = 1_000_000  # read of what may be a pickle, as long as it names nothing
 
 MAGICS = tuple(bytes([0x80, protocol]) for protocol in range(6))
-LEGACY_MAGIC = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")  # of torch.save before 1.6
+_LEGACY = 0x1950A86A20F9469CFC6C  # what torch.save began with before 1.6
+_LEGACY_MAGICS = (_LEGACY.to_bytes(10, "little"), str(_LEGACY).encode())
 _LEGACY_PICKLES = 5  # then come the storages' bytes
 
 
@@ -53,18 +54,32 @@ def runs(file: OpenFile, certain: bool) -> Iterator[Run]:
     at, legacy = 0, False
     for count in range(MAX_IN_A_ROW):
         listed, _ = list_globals(file.path, window.data, start=at, more=window.more)
-        if not _is_one(listed, window, at, certain and count == 0):
+        one = _is_one(listed, window, at, certain and count == 0)
+        if listed.broken is not None and not one:
             return
         cut = is_cut(listed) and window.most < file.size
-        why = f"goes on beyond {window.most:,} bytes" if cut else str(listed.broken or "")
-        yield Run(listed, why if cut or gave_up(listed) else None)
-        legacy = legacy or (count == 0 and LEGACY_MAGIC in window.data[: listed.end])
+        why = (
+            f"goes on beyond {window.most:,} bytes"
+            if cut
+            else str(listed.broken or "").removeprefix(f"{file.path}: ")
+        )
+        if one:
+            yield Run(listed, why if cut or gave_up(listed) else None)
+        first = window.data[: listed.end] if count == 0 else b""
+        legacy = legacy or any(magic in first for magic in _LEGACY_MAGICS)
         if listed.broken is not None or (legacy and count + 1 == _LEGACY_PICKLES):
             return
         at = listed.end
         if at >= len(window.data) and window.more(window.data) is None:
             return
     yield Run(Listed((), False, (), at), f"holds more than {MAX_IN_A_ROW:,} pickles in a row")
+
+
+def _why(listed: Listed, path: str, most: int) -> str:
+    """Why no more was looked at; which file it is stands beside it."""
+    if is_cut(listed):
+        return f"goes on beyond {most:,} bytes"
+    return str(listed.broken).removeprefix(f"{path}: ")
 
 
 def _is_one(listed: Listed, window: Window, at: int, certain: bool) -> bool:

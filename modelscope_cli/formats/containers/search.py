@@ -13,11 +13,15 @@ from modelscope_cli.formats.containers import streams, tars, zips
 from modelscope_cli.formats.containers.names import ENDINGS
 from modelscope_cli.formats.containers.parts import MAX_DEPTH, MAX_MEMBERS, Budget, Part, start_of
 from modelscope_cli.formats.containers.runs import DOUBTFUL_BYTES, MAGICS, Run, runs
+from modelscope_cli.formats.pickles.listing import gave_up, is_cut, list_globals
 from modelscope_cli.formats.torch_legacy import Literal
 from modelscope_cli.sources.base import OpenFile
 
 _SEVEN_Z, _RAR = b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07"
 _NUMPY = b"\x93NUMPY"
+_TOLD_BY = 65_536  # bytes that tell a pickle from text
+# What an unpickler fails at with the first opcode, or makes a persistent id of.
+_NO_PICKLES = (_SEVEN_Z, _RAR, _NUMPY, b"PK\3\4", b"PK\5\6")
 
 
 class Pickle(NamedTuple):
@@ -39,7 +43,8 @@ class Searched(NamedTuple):
 
 
 class _Search:
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, far: bool) -> None:
+        self.far = far
         self.budget = Budget(size)
         self.found: list[Pickle] = []
         self.unseen: dict[str, None] = {}
@@ -62,16 +67,14 @@ class _Search:
         head = start_of(file)
         if head.startswith((b"PK\3\4", b"PK\5\6")) or (depth == 0 and _ends_as_zip(file)):
             self.zip(file, inside, depth)
-        if head.startswith(b"PK\3\4"):
-            return  # no pickle starts so: there is nothing on the stack to push
         for test, look in _LOOKS:
             if test(head):
                 look(self, file, inside, depth)
-                return
         kind = streams.kind_of(head) if certain or depth == 0 else None
-        if kind is not None and (certain or kind != "zlib"):
+        if kind is not None:
             self.stream(file, inside, depth, kind)
-            return
+        # Whatever else it is: a tar's first name may be a pickle, and `PK` is a persistent id.
+        certain = certain and not head.startswith(_NO_PICKLES)
         self.take(runs(file, certain), inside, depth)
 
     def blind(self, inside: str, why: str) -> None:
@@ -108,51 +111,56 @@ class _Search:
         names = {member.name for member in members}
         script = any(name.endswith("/constants.pkl") for name in names)
         for member in members:
-            self.member(member, f"{inside}/{member.name}" if inside else member.name, depth, script)
+            within = f"{inside}/{member.name}" if inside else member.name
+            self.member(file, member, within, depth, script)
 
-    def member(self, member: zips.Member, inside: str, depth: int, script: bool) -> None:
+    def member(
+        self, file: OpenFile, member: zips.Member, inside: str, depth: int, script: bool
+    ) -> None:
         """One member. A storage of raw numbers is told from a pickle by its first bytes."""
         certain = member.name.lower().endswith(ENDINGS)
+        if self.far and not certain:
+            return  # each of thousands of storages would be a request
         before = len(self.found)
-        data = self.unpacked(member, inside, certain)
-        if data is None:
+        packed = zips.data_of(file, member)
+        if packed is None or not packed.size:
             return
-        if certain or not _is_storage(member.name) or start_of(data, 2) in MAGICS:
-            self.file(data, inside, depth + 1, certain)
+        if member.method == zips.STORED:
+            if certain or not _is_storage(member.name) or start_of(packed, 2) in MAGICS:
+                self.file(packed, inside, depth + 1, certain)
+        elif member.method == zips.DEFLATED:
+            self.deflated(packed, member.name, inside, depth)
+        else:
+            self.blind(inside, f"compressed by method {member.method} of zip")
         if script:
             self.found[before:] = [each._replace(script=True) for each in self.found[before:]]
         if member.encrypted and certain and len(self.found) == before:
             self.blind(inside, "encrypted")
 
-    def unpacked(self, member: zips.Member, inside: str, certain: bool) -> OpenFile | None:
-        """A member's bytes: where they lie, or unpacked as far as is allowed and of use."""
-        if member.method == zips.STORED:
-            return member.data
-        if member.method != zips.DEFLATED:
-            self.blind(inside, f"compressed by method {member.method} of zip")
-            return None
-        start = streams.inflate(member.data, 512).data
-        if not certain and _is_storage(member.name) and start[:2] not in MAGICS:
-            return None
-        doubtful = not certain and start[:2] not in MAGICS and not _may_hold(start)
-        most = min(self.budget.bytes, DOUBTFUL_BYTES) if doubtful else self.budget.bytes
-        return self.bounded(streams.inflate(member.data, most), inside, quiet=doubtful)
-
-    def bounded(self, made: streams.Unpacked, inside: str, *, quiet: bool = False) -> OpenFile:
-        """What was unpacked, as a file; that it was not all is said, unless `quiet`."""
-        self.budget.take(len(made.data))
-        if made.cut and not quiet:
-            self.blind(inside, "unpacks to more than is looked at")
-        return Literal(inside, made.data)
+    def deflated(self, packed: OpenFile, name: str, inside: str, depth: int) -> None:
+        """A member unpacked as far as is allowed and of use."""
+        certain = name.lower().endswith(ENDINGS)
+        magic = streams.inflate(packed, 2).data in MAGICS
+        if certain or magic or not _is_storage(name):
+            doubtful = not certain and not magic
+            most = min(self.budget.bytes, DOUBTFUL_BYTES) if doubtful else self.budget.bytes
+            self.made(streams.inflate(packed, most), inside, depth, certain)
 
     def stream(self, file: OpenFile, inside: str, depth: int, kind: str) -> None:
         """A file that is compressed as a whole, as joblib and tar do."""
         made = streams.unpack(file, kind, self.budget.bytes)
+        within = f"{inside}!{kind}" if inside else kind
         if made is None:
             self.blind(inside, f"compressed with {kind}, which is not looked into")
-            return
-        within = f"{inside}!{kind}" if inside else kind
-        self.file(self.bounded(made, within), within, depth + 1, True)
+        else:
+            self.made(made, within, depth, True)
+
+    def made(self, made: streams.Unpacked, inside: str, depth: int, certain: bool) -> None:
+        """What was unpacked, as a file; where it was cut, that is said if it matters."""
+        self.budget.take(len(made.data))
+        self.file(Literal(inside, made.data), inside, depth + 1, certain)
+        if made.cut and (not made.data or may_go_on(inside, made.data)):
+            self.blind(inside, "unpacks to more than is looked at")
 
     def tar(self, file: OpenFile, inside: str, depth: int) -> None:
         """The members of a tar archive; those of torch's old one as that was read."""
@@ -182,8 +190,8 @@ class _Search:
         size = int.from_bytes(head[8:10] if head[6] == 1 else head[8:12], "little")
         start = (10 if head[6] == 1 else 12) + size
         text = file.read_at(0, min(start, file.size, 1_000_000))
-        if b"O" in text.replace(b"fortran_order", b""):
-            self.take(runs(Part(file, file.path, start, file.size), True), inside, depth)
+        objects = b"O" in text.replace(b"fortran_order", b"")
+        self.take(runs(Part(file, file.path, start, file.size), objects), inside, depth)
 
     def seven_z(self, _file: OpenFile, inside: str, _depth: int) -> None:
         """No reader of models takes them apart by itself: unpacked, they may be anything."""
@@ -198,9 +206,13 @@ _LOOKS: tuple[tuple[Callable[[bytes], bool], _Look], ...] = (
 )
 
 
-def _may_hold(start: bytes) -> bool:
-    """Whether it begins as what may hold pickles."""
-    return start.startswith(b"PK\3\4") or any(test(start) for test, _ in _LOOKS)
+def may_go_on(path: str, data: bytes) -> bool:
+    """Whether more behind these bytes could belong to a pickle or an archive."""
+    start = data[:512]
+    if start.startswith(b"PK\3\4") or any(test(start) for test, _ in _LOOKS):
+        return True
+    listed, _ = list_globals(path, data[:_TOLD_BY])
+    return listed.broken is None or is_cut(listed) or gave_up(listed) or bool(listed.names)
 
 
 def _ends_as_zip(file: OpenFile) -> bool:
@@ -212,11 +224,12 @@ def _is_storage(name: str) -> bool:
     return name.rpartition("/")[2].isdigit()
 
 
-def search(file: OpenFile) -> Searched:
+def search(file: OpenFile, *, far: bool = False) -> Searched:
     """The pickles of one file, as everything that some loader would take it for.
 
+    `far`: each look costs a request, so that members of archives are chosen by their names.
     Raises nothing of the file's own: what cannot be read is `unseen`.
     """
-    looking = _Search(file.size)
+    looking = _Search(file.size, far)
     looking.file(file, "", 0, file.path.lower().endswith(ENDINGS))
     return Searched(tuple(looking.found), tuple(looking.unseen))

@@ -29,10 +29,11 @@ _ENCRYPTED = 0x1
 
 
 class Member(NamedTuple):
-    """One file of the archive; `data` is as it lies there, packed in the way of `method`."""
+    """One file of the archive, by its directory: `packed` bytes, in the way of `method`."""
 
     name: str
-    data: Part
+    header: int  # position of the local header
+    packed: int
     method: int
     encrypted: bool
 
@@ -54,9 +55,9 @@ def members(file: OpenFile) -> Iterator[Member]:
     for start, size, shift in _directories(file):
         for name, header, packed, method, flags in _entries(file, start, size):
             place = header + shift
-            if place not in seen and (found := _member(file, place, packed)) is not None:
+            if place not in seen and 0 <= place <= file.size - _local.size:
                 seen.add(place)
-                yield Member(name, found, method, bool(flags & _ENCRYPTED))
+                yield Member(name, place, packed, method, bool(flags & _ENCRYPTED))
     if not seen:
         yield from _in_a_row(file)
 
@@ -126,13 +127,13 @@ def _sizes64(extra: bytes, fields: tuple[int, int, int]) -> tuple[int, int, int]
     return fields
 
 
-def _member(file: OpenFile, header: int, packed: int) -> Part | None:
-    if header < 0 or header + _local.size > file.size:
-        return None
-    local = _local.unpack(file.read_at(header, _local.size))
+def data_of(file: OpenFile, member: Member) -> Part | None:
+    """A member's bytes as they lie there; None where nothing lies there, for any reader."""
+    local = _local.unpack(file.read_at(member.header, _local.size))
     if local[0] != b"PK\3\4":
         return None
-    return Part(file, file.path, header + _local.size + local[-2] + local[-1], packed)
+    start = member.header + _local.size + local[-2] + local[-1]
+    return Part(file, file.path, start, member.packed)
 
 
 def _in_a_row(file: OpenFile) -> Iterator[Member]:
@@ -151,7 +152,7 @@ def _in_a_row(file: OpenFile) -> Iterator[Member]:
         size = file.size - start if streamed else packed
         if method == STORED and not streamed:
             size = max(packed, unpacked)
-        yield Member(name, Part(file, file.path, start, size), method, bool(flags & _ENCRYPTED))
+        yield Member(name, at, size, method, bool(flags & _ENCRYPTED))
         if streamed:
             return
         at = start + packed

@@ -26,6 +26,7 @@ from modelscope_cli.formats.pickles.walk import Machine, More, Rules
 MOST_OPCODES = 4_000_000  # half a second; 90,000 tensors in one pickle take 3.3 million
 MAX_MARKS = 100_000  # in each other; a pickler recurses, and ends at a thousand
 MAX_GLOBALS = 100_000
+MAX_SLOTS = 2_000_000  # of the memo: 90,000 tensors take 1 million
 MAX_LITERALS = 1_000  # that look like pickles themselves
 
 COMPUTED = ("?", "?")  # a global whose name is the result of a call
@@ -46,7 +47,11 @@ class TooManyGlobals(FormatError):
     """More names than all modules of a large program have."""
 
 
-GIVEN_UP = (TooManyOpcodes, PickleTooDeep, TooManyGlobals)
+class TooManySlots(FormatError):
+    """More in the memo than the largest checkpoints have by far."""
+
+
+GIVEN_UP = (TooManyOpcodes, PickleTooDeep, TooManyGlobals, TooManySlots)
 
 
 class Listed(NamedTuple):
@@ -312,8 +317,27 @@ for _code in (b"X", b"\x8c", b"\x8d", b"U", b"T", b"V", b"S", b"C", b"B", b"\x8e
     _on(_code)(_remembering(_code))
 
 
+def _make_room(m: Lister, pos: int) -> None:
+    """Raise TooManySlots where the memo is full."""
+    if len(m.memo) > MAX_SLOTS:
+        raise m.error(TooManySlots, f"remembers more than {MAX_SLOTS:,} things", pos - 1)
+
+
+def _bounded(step: Handler) -> _Step:
+    def put(m: Lister, pos: int) -> int:
+        _make_room(m, pos)
+        return step(m, pos)
+
+    return put
+
+
+for _code in (b"\x94", b"r"):
+    _on(_code)(_bounded(HANDLERS[_code[0]]))
+
+
 @_on(b"p")
 def _put(m: Lister, pos: int) -> int:
+    _make_room(m, pos)
     text, after = line(m, pos)
     m.memo[int(text)] = m.stack[-1]  # as many digits as Python takes
     return after
