@@ -231,7 +231,7 @@ def test_a_pickle_that_comes_in_pieces(protocol: int, step: int) -> None:
 
 
 def test_more_opcodes_than_any_checkpoint_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walking, "MAX_OPCODES", 1000)
+    monkeypatch.setattr(walking.Machine, "most_opcodes", 1000)
     with pytest.raises(TooManyOpcodes):
         walked(b"N0" * 1000 + b"N.")
 
