@@ -1,0 +1,142 @@
+"""How many layers of which type a decoder has, never longer than the configuration's own lists."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from modelscope_cli.analysis.memory.kv_held import Held, constant, growing
+from modelscope_cli.analysis.memory.kv_rules import HEADS, held
+from modelscope_cli.analysis.memory.kv_settings import NotKnown, Settings, quoted
+from modelscope_cli.analysis.memory.kv_states import HIDDEN
+
+_LAYERS = (
+    "decoder_layers",
+    "num_decoder_layers",
+    "decoder_num_hidden_layers",
+    "num_hidden_layers",
+    "n_layer",
+    "n_layers",
+    "num_layers",
+)
+_MOST_LAYERS = 10_000  # the deepest published model has a few hundred
+_SHARED = "dummy"
+
+
+class Layers(NamedTuple):
+    """`count` layers that each keep `held`."""
+
+    count: int  # type: ignore[assignment]  # not tuple's
+    held: list[Held]
+
+
+def layers(settings: Settings, tokens: int) -> list[Layers]:
+    """What the layers of a decoder keep of `tokens` tokens. Raises NotKnown."""
+    special = _SPECIAL.get(str(settings.raw("model_type")))
+    if special is not None:
+        return list(special(settings, tokens))
+    if settings.has("prompt_types"):  # CPM-Ant puts a learned prompt before every text
+        tokens += settings.number_or(0, "prompt_length", least=0)
+    count = layer_count(settings)
+    return [
+        Layers(count, held(layer_type, settings.overridden(dict(own)) if own else settings, tokens))
+        for (layer_type, own), count in _types(settings, count).items()
+    ]
+
+
+def layer_count(settings: Settings) -> int:
+    """Layers of the decoder. Raises NotKnown."""
+    count = settings.number(*_LAYERS)
+    if count > _MOST_LAYERS:
+        key = next(key for key in _LAYERS if settings.has(key))
+        raise NotKnown(f"{key} is {quoted(count)}")
+    return count
+
+
+_Type = tuple[str, tuple[tuple[str, Any], ...]]
+
+
+def _types(settings: Settings, count: int) -> Mapping[_Type, int]:
+    """Layer types with what overrides the configuration in them, each with its layers."""
+    named = settings.list_of("layer_types")
+    own = settings.raw("per_layer_config")
+    sharing = _shared(settings, count)
+    if named is None and not own:
+        return {
+            (kind, ()): layers
+            for kind, layers in ((_only_type(settings), count - sharing), (_SHARED, sharing))
+            if layers
+        }
+    if named is not None and len(named) < count:
+        raise NotKnown(f"layer_types names {len(named)} of {count} layers")
+    found: Counter[_Type] = Counter()
+    for layer in range(count):
+        overrides = _overrides(own, layer)
+        local = settings.overridden(dict(overrides)) if overrides else settings
+        kind = str(named[layer]) if named is not None else _only_type(local)
+        found[(_SHARED, ()) if layer >= count - sharing else (kind, overrides)] += 1
+    return found
+
+
+def _shared(settings: Settings, count: int) -> int:
+    """The last layers, which read the keys and values of others: Gemma 3n and 4."""
+    shared = settings.number_or(0, "num_kv_shared_layers", least=0)
+    if shared >= count > 0 and shared:
+        raise NotKnown(f"num_kv_shared_layers is {shared} of {count} layers")
+    return shared
+
+
+def _only_type(settings: Settings) -> str:
+    """As transformers infers it without `layer_types`: any window makes a layer slide."""
+    if settings.has("sliding_window"):
+        return "sliding_attention"
+    return "chunked_attention" if settings.has("attention_chunk_size") else "full_attention"
+
+
+def _overrides(own: Any, layer: int) -> tuple[tuple[str, Any], ...]:
+    """What `per_layer_config` says of a layer, as something that can be counted."""
+    if not isinstance(own, Mapping):
+        return ()
+    said = own.get(str(layer), own.get(layer))
+    if not isinstance(said, Mapping):
+        return ()
+    return tuple(
+        (str(key), value)
+        for key, value in said.items()
+        if value is None or isinstance(value, int | float | str)
+    )
+
+
+def _rwkv(settings: Settings, tokens: int) -> Iterator[Layers]:
+    hidden = settings.number(*HIDDEN)
+    inner = settings.number_or(hidden, "attention_hidden_size")
+    count = layer_count(settings)
+    yield Layers(count, [constant("linear", states=2 * hidden, float32=3 * inner)])
+
+
+def _xlstm(settings: Settings, tokens: int) -> Iterator[Layers]:
+    heads = settings.number(*HEADS)
+    keys, values = settings.number("qk_head_dim"), settings.number("v_head_dim")
+    count = settings.number("num_blocks", *_LAYERS)
+    yield Layers(count, [constant("linear", states=heads * (keys * values + keys + 1))])
+
+
+def _xlnet(settings: Settings, tokens: int) -> Iterator[Layers]:
+    """Its memory is the inputs of each layer."""
+    kept = min(tokens, settings.number_or(tokens, "mem_len"))
+    count = layer_count(settings)
+    yield Layers(count, [growing("full", settings.number(*HIDDEN), kept)])
+
+
+def _reformer(settings: Settings, tokens: int) -> Iterable[Layers]:
+    raise NotKnown("Reformer keeps hidden states and hash buckets, for which there is no rule")
+
+
+# Models whose cache is not the one that the others share, by model type.
+_SPECIAL: dict[str, Callable[[Settings, int], Iterable[Layers]]] = {
+    "reformer": _reformer,
+    "rwkv": _rwkv,
+    "xlnet": _xlnet,
+    "xlstm": _xlstm,
+}

@@ -1,0 +1,84 @@
+"""Numbers out of a configuration nobody has checked: a positive integer, or why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_LARGEST = 1 << 40  # of a width or a count; a product of a few stays a small integer
+_LONGEST = 60  # characters of a value quoted in a reason
+
+
+class NotKnown(Exception):
+    """A key is missing or makes no sense; the message is the reason of an Unknown."""
+
+
+class Settings:
+    """One (sub-)configuration. Keys are tried in the order given; null counts as missing."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+
+    def has(self, *keys: str) -> bool:
+        """Whether one of the keys holds something other than null."""
+        return any(self._config.get(key) is not None for key in keys)
+
+    def raw(self, key: str) -> Any:
+        """The value as it stands; None where it is missing."""
+        return self._config.get(key)
+
+    def number(self, *keys: str, least: int = 1) -> int:
+        """The first of the keys that is there. Raises NotKnown for none, or for no count."""
+        for key in keys:
+            value = self._config.get(key)
+            if value is not None:
+                return checked(key, value, least)
+        raise NotKnown(f"the configuration has no {keys[0]}")
+
+    def number_or(self, default: int, *keys: str, least: int = 1) -> int:
+        """The same, with a default where none is there."""
+        return self.number(*keys, least=least) if self.has(*keys) else default
+
+    def flag(self, key: str) -> bool:
+        """Whether a switch is on."""
+        return self._config.get(key) is True
+
+    def within(self, key: str) -> Settings:
+        """A nested object. Raises NotKnown where there is none."""
+        value = self._config.get(key)
+        if not isinstance(value, Mapping):
+            raise NotKnown(f"the configuration has no {key}")
+        return Settings(value)
+
+    def overridden(self, overrides: Mapping[str, Any]) -> Settings:
+        """The same with some keys replaced."""
+        return Settings({**self._config, **overrides})
+
+    def list_of(self, key: str) -> Sequence[Any] | None:
+        """A list; None where there is none."""
+        value = self._config.get(key)
+        return value if isinstance(value, list | tuple) else None
+
+
+def checked(key: str, value: Any, least: int = 1) -> int:
+    """The value as a count. Raises NotKnown naming the key."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or not least <= value <= _LARGEST:
+        raise NotKnown(f"{key} is {quoted(value)}")
+    return int(value)
+
+
+def quoted(value: Any) -> str:
+    """A value as one would write it, cut where it is long."""
+    if isinstance(value, int) and not -_LARGEST * _LARGEST <= value <= _LARGEST * _LARGEST:
+        return "a number out of all proportion"
+    text = repr(value) if isinstance(value, str | int | float | bool) else type(value).__name__
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def divided(settings: Settings, whole: tuple[str, ...], parts: tuple[str, ...]) -> int:
+    """`hidden_size // num_attention_heads`. Raises NotKnown where it leaves a rest."""
+    total, count = settings.number(*whole), settings.number(*parts)
+    if total % count:
+        raise NotKnown(f"{whole[0]} {total} is not divisible by {parts[0]} {count}")
+    return total // count
