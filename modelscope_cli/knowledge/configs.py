@@ -67,7 +67,7 @@ def _record(name: str | None) -> Mapping[str, Any]:
 
 def _filled(given: Mapping[str, Any], name: str | None, depth: int) -> dict[str, Any]:
     record = _record(name)
-    every = _lines(_EVERY)
+    every = _lines(_EVERY) if record else {}
     names = record.get("map", {})
     scope = {**every.get("defaults", {}), **record.get("defaults", {})}
     scope.update((key, item) for key, item in given.items() if key not in names)

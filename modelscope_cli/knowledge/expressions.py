@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 INDEX = "#"  # the position inside an `each`
+COUNT = "#n"  # and how many there are
 LONGEST = 10_000  # items of a list that is made; no model has as many layers
 _LARGEST = 2**63
 _DEEPEST = 64
@@ -34,11 +35,16 @@ def evaluate(expression: Any, config: Mapping[str, Any]) -> int | float | None:
 
 
 def value(
-    expression: Any, config: Mapping[str, Any], index: int | None = None, depth: int = 0
+    expression: Any,
+    config: Mapping[str, Any],
+    place: tuple[int, int] | None = None,
+    depth: int = 0,
 ) -> Any:
     """Whatever an expression gives: a number, a string, a list; MISSING where it gives nothing."""
     if isinstance(expression, str):
-        return index if expression == INDEX else look_up(config, expression)
+        if place is not None and expression in (INDEX, COUNT):
+            return place[expression == COUNT]
+        return look_up(config, expression)
     if not isinstance(expression, (list, tuple)):
         return expression
     operator, *operands = expression
@@ -46,11 +52,11 @@ def value(
         return MISSING
     form = _FORMS.get(operator)
     if form is not None:
-        return form(operands, config, index, depth + 1)
+        return form(operands, config, place, depth + 1)
     function = _FUNCTIONS.get(operator)
     if function is None:
         return MISSING
-    values = [value(operand, config, index, depth + 1) for operand in operands]
+    values = [value(operand, config, place, depth + 1) for operand in operands]
     try:
         found = function(*values)
     except (TypeError, ValueError, ArithmeticError, IndexError, AttributeError):
@@ -81,7 +87,8 @@ def _bounded(found: Any) -> Any:
 
 
 # Forms decide themselves which operands they evaluate.
-_Form = Callable[[Sequence[Any], Mapping[str, Any], int | None, int], Any]
+_Place = tuple[int, int] | None
+_Form = Callable[[Sequence[Any], Mapping[str, Any], _Place, int], Any]
 
 
 def _quote(operands: Sequence[Any], *_: Any) -> Any:
@@ -122,7 +129,7 @@ def _each(operands: Sequence[Any], config: Mapping[str, Any], _: Any, depth: int
     count = value(operands[0], config, None, depth)
     if not isinstance(count, int) or not 0 <= count <= LONGEST:
         return MISSING
-    items = [value(operands[1], config, index, depth) for index in range(count)]
+    items = [value(operands[1], config, (index, count), depth) for index in range(count)]
     return MISSING if MISSING in items else items
 
 

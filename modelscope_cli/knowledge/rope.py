@@ -15,13 +15,14 @@ def parameters(
 
     `given` is what the file says, `scope` the same with the defaults of the class. `spec`:
     `theta` and `type` are the class's defaults, `partial` its default partial_rotary_factor,
-    `labels` the key of the names it nests under, `nested` the defaults of a class that always
-    nests, `into` the labels that take an old `rope_scaling`.
+    `own` the dictionary it starts from, `labels` the names it nests under, `nested` the
+    defaults of a class that always nests, `into` the labels that take an old `rope_scaling`,
+    `thetas` the key in which old files keep a label's base, and its default.
     """
     scaling = given.get("rope_scaling")
     scaling = scaling if isinstance(scaling, Mapping) else None
     own = scope.get("rope_parameters")
-    own = own if isinstance(own, Mapping) else {}
+    own = own if isinstance(own, Mapping) and own else spec.get("own", {})
     defaults = _Defaults(spec, given, scope)
     if "nested" in spec:
         found = _copied(own or spec["nested"])
@@ -35,6 +36,8 @@ def parameters(
         return defaults.applied(found)
     for label in labels:
         if isinstance(found[label], dict):
+            key, usual = spec.get("thetas", {}).get(label, ("rope_theta", defaults.theta))
+            found[label].setdefault("rope_theta", _either(given, scope, key, usual))
             found[label] = defaults.applied(found[label])
     return found
 
