@@ -1,0 +1,87 @@
+"""`--exact` and `--measure`: what the library itself says, set beside what was predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from modelscope_cli.analysis.memory.amounts import BITSANDBYTES
+from modelscope_cli.analysis.memory.modes import STORED
+from modelscope_cli.analysis.memory.rows import Model, Row, Workload
+from modelscope_cli.facts import ModelFacts, Unknown
+
+_LOADED = ("weights", "quantization", "buffers")
+
+
+class Difference(NamedTuple):
+    """A part that came out otherwise than predicted."""
+
+    part: str
+    predicted: int | Unknown
+    found: int
+
+
+class Compared(NamedTuple):
+    """Bytes by part as the library has them (Unknown where it does not say), and what differs."""
+
+    class_name: str | None
+    parts: Mapping[str, int | Unknown]
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...] = ()
+
+
+def exact(model: Model, row: Row, work: Workload) -> Compared:
+    """The class of `model` built on meta, quantized by transformers, and run there."""
+    from modelscope_cli.live.exact_run import exact_run
+    from modelscope_cli.live.exact_weights import ExactParts, exact_weights
+
+    scheme = row.mode.scheme
+    parts: dict[str, int | Unknown] = {}
+    if scheme is not None and scheme not in BITSANDBYTES:
+        ideal = Unknown(f"{scheme} as ideal packing is nothing that transformers loads")
+        parts.update(dict.fromkeys(_LOADED, ideal))
+        loaded: ExactParts | Unknown = ideal
+    else:
+        config = dict(model.config)
+        if row.mode.bits != STORED and scheme is None:
+            config.pop("quantization_config", None)
+        loaded = exact_weights(
+            config,
+            model.architecture,
+            scheme=scheme,
+            dtype=row.dtype,
+            double_quant=row.mode.double_quant,
+        )
+        for part in _LOADED:
+            parts[part] = loaded if isinstance(loaded, Unknown) else getattr(loaded, part)
+    run = exact_run(
+        dict(model.config),
+        model.architecture,
+        batch=work.batch,
+        context=work.context,
+        dtype=row.dtype,
+        encoder_context=work.encoder_context,
+    )
+    notes = [] if isinstance(loaded, Unknown) or not loaded.note else [loaded.note]
+    if isinstance(run, Unknown):
+        parts |= {"kv_cache": run, "activations": run}
+    else:
+        parts["kv_cache"] = run.cache.bytes if run.cache else 0
+        parts["activations"] = run.activations.prefill_bytes
+        notes += [f"run with {run.given}", *([run.note] if run.note else [])]
+        if work.kv_dtype is not None:
+            notes.append(f"the cache in {row.dtype}, not in {work.kv_dtype}")
+    name = None if isinstance(loaded, Unknown) else loaded.class_name
+    return Compared(name, parts, tuple(_differences(row, parts)), tuple(notes))
+
+
+def _differences(row: Row, parts: Mapping[str, int | Unknown]) -> Iterator[Difference]:
+    for part, found in parts.items():
+        predicted: Any = row.bytes_of(part)
+        if isinstance(found, int) and found != predicted:
+            yield Difference(part, predicted, found)
+
+
+def measured(facts: ModelFacts, row: Row) -> Compared:
+    """The model loaded for real, here and now."""
+    raise NotImplementedError
