@@ -153,6 +153,7 @@ def model_of(facts: ModelFacts, examined: Params | None = None) -> Model:
         config,
         first if isinstance(first, str) else None,
         _packed_by(examined.rows),
+        facts.tensors if isinstance(facts.tensors, Unknown) else examined.alternatives,
     )
 
 

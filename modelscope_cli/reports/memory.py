@@ -138,21 +138,29 @@ class _Shown:
 
     def _facts(self) -> Iterator[tuple[str, Cell, str]]:
         top, totals = self.top, self.found.parameters
-        if isinstance(totals.parameters, int):
+        if isinstance(totals.parameters, int) and totals.parameters:
             text = short_count(totals.parameters)
             if isinstance(totals.active_parameters, int) and totals[1] != totals[2]:
                 active = short_count(totals.active_parameters)
                 text += f", {active} active a token (that is speed, not memory)"
             yield "parameters", text, "text"
         yield "load", _size(top.load_bytes), "text"
-        yield "run", _size(top.total_bytes), "text"
+        yield "run", self._run(), "text"
         card = card_bytes(top, self.found.runtime)
-        runtime = size_text(self.found.runtime)
-        yield "of a card", f"{_size(card)} (cache at its peak, {runtime} for CUDA: assumed)", "text"
+        if isinstance(card, int):
+            runtime = size_text(self.found.runtime)
+            text = f"{_size(card)} (cache at its peak, {runtime} for CUDA: assumed)"
+            yield "of a card", text, "text"
         if top.modules:
             packed = short_count(top.parameters)
             yield "quantized", f"{packed} parameters in {counted(top.modules, 'module')}", "text"
         yield "KV cache", self._price(), "text"
+
+    def _run(self) -> str:
+        total = self.top.total_bytes
+        if isinstance(total, int) or not self.top.at_least_bytes:
+            return _size(total)
+        return f"at least {_size(self.top.at_least_bytes)}: {total.reason}"
 
     def _price(self) -> str:
         """`128 KiB a token: 4,096 -> 0.50 GiB, 32,768 (limit) -> 4.00 GiB`."""

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from modelscope_cli.analysis import left_alone
 from modelscope_cli.analysis.load_dtype import load_dtype
+from modelscope_cli.analysis.memory import contradictions, linear, tied
 from modelscope_cli.analysis.memory import held as holding
-from modelscope_cli.analysis.memory import linear, tied
 from modelscope_cli.analysis.memory.amounts import DtypePlan
 from modelscope_cli.analysis.memory.held import UNTOLD, Dropped, Held
 from modelscope_cli.analysis.memory.linear import Judged
@@ -75,7 +75,10 @@ def prepare(
         known.keep_in_fp32_strict,
         known.name,
         effective,
-        tuple(_doubts(known, found.dropped, untied, made, architecture)),
+        (
+            *_doubts(known, found.dropped, untied, made, architecture),
+            *contradictions.found(untied.held, counts, effective),
+        ),
         tuple((tie.source, tie.target) for tie in active if "*" not in tie.source + tie.target),
         known,
     )

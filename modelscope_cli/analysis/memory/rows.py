@@ -105,6 +105,7 @@ class Model(NamedTuple):
     config: Mapping[str, Any]
     architecture: str | None
     packed_by: str | None = None  # the scheme of packed weights in the checkpoint
+    untold: Unknown | None = None  # why the tensors are not known
 
     @property
     def dtype(self) -> str:
@@ -138,6 +139,8 @@ def row(model: Model, mode: Mode, work: Workload) -> Row:
 
 def weigh(model: Model, mode: Mode) -> Amounts | Unknown:
     """The weights of all components, buffers that are not in the file included."""
+    if model.untold is not None:
+        return model.untold
     total = Amounts()
     for component in model.components:
         found = _weigh(component, model.packed_by, mode)
