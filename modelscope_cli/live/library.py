@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any, NamedTuple
 
 from modelscope_cli.errors import MissingExtra
@@ -83,8 +84,8 @@ def _is_true(value: str | None) -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Python warnings of the libraries say nothing about the model; files' strings are in them."""
-    with warnings.catch_warnings():
+    """Libraries' warnings and progress bars say nothing of the model; its strings are in them."""
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 

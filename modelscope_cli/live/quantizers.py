@@ -107,6 +107,15 @@ def _linear_shape(module: Any) -> Shape:
     return (int(module.out_features), int(module.in_features))
 
 
+class CompressedTensors(Quantizer):
+    """Left packed, as `from_pretrained` leaves it without `dequantize`."""
+
+    def replace(self, model: Any, dtype: Any) -> None:
+        """It looks first whether there are FP8 kernels."""
+        self.hf.validate_environment()
+        super().replace(model, dtype)
+
+
 class Mxfp4(Quantizer):
     """gpt-oss's experts: two weights in a byte, and a scale byte for 32 of them."""
 
@@ -207,14 +216,13 @@ def _wrapped(hf: Any, config: Any) -> Quantizer | Unknown:
         return BitsAndBytes(
             hf, config.bnb_4bit_quant_type, Options(double_quant=double, storage=storage)
         )
-    if name == "Mxfp4HfQuantizer":
-        return Mxfp4(hf)
-    if name in _NOT_ON_META:
-        return Unknown(f"{name} converts no model on the meta device")
-    return Quantizer(hf)
+    return _BY_NAME.get(name, Quantizer)(hf)
 
 
-_NOT_ON_META = ("HqqHfQuantizer", "QuarkHfQuantizer", "GgufHfQuantizer")
+_BY_NAME: Mapping[str, type[Quantizer]] = {
+    "Mxfp4HfQuantizer": Mxfp4,
+    "CompressedTensorsHfQuantizer": CompressedTensors,
+}
 
 
 def _require_bitsandbytes() -> None:
