@@ -29,7 +29,8 @@ class Left(NamedTuple):
     """Bytes of a cache after one prefill. `config` is the config.json that goes with it.
 
     `when` is the key that had to be true for the class to keep anything; `dtype_bytes` are the
-    model's; `encoder_tokens` what its cross attention holds.
+    model's; `encoder_tokens` what its cross attention holds; `typed`: its class says which layer
+    is of which type.
     """
 
     bytes: int
@@ -39,6 +40,7 @@ class Left(NamedTuple):
     tokens: int
     encoder_tokens: int | None
     when: str | None
+    typed: bool
     config: dict[str, Any]
 
 
@@ -55,17 +57,20 @@ class _Kept(NamedTuple):
     tokens: int
 
 
-def left(model_type: str, class_name: str) -> Left:
-    """A real forward of a tiny model on the CPU. Raises whatever the library raises, or NoCache."""
+def left(model_type: str, class_name: str, **changes: Any) -> Left:
+    """A real forward of a tiny model on the CPU, some settings changed.
+
+    Raises whatever the library raises, or NoCache.
+    """
     with _quietly():
         try:
-            return _any_dtype(class_name, lambda: tiny(model_type))
+            return _any_dtype(class_name, lambda: tiny(model_type, None, changes))
         except Exception as error:
             half = re.search(r"sum exactly to (\d+)|half of[^0-9]*(\d+)", str(error))
             if half is None and "mrope" not in str(error):
                 raise
             sections = int(half[1] or half[2]) if half else 8
-            return _any_dtype(class_name, lambda: tiny(model_type, sections))
+            return _any_dtype(class_name, lambda: tiny(model_type, sections, changes))
 
 
 def left_on_meta(model_type: str, class_name: str) -> Left:
@@ -104,7 +109,8 @@ def _left(model_class: Any, config: Any, dtype: torch.dtype, when: str | None) -
         raise NoCache
     size = torch.empty(0, dtype=dtype).element_size()
     batch, crossed = _batch(kept.cache), _crossed(kept.cache)
-    return Left(logical, storage, size, batch, kept.tokens, crossed, when, written)
+    typed = getattr(config.get_text_config(decoder=True), "layer_types", None) is not None
+    return Left(logical, storage, size, batch, kept.tokens, crossed, when, typed, written)
 
 
 def _make_decoder(config: Any) -> None:
@@ -174,17 +180,19 @@ def _cache_of(output: Any) -> Any:
 
 def _within_modules(model: Any, given: Mapping[str, Any]) -> Any:
     """RecurrentGemma keeps its states in its modules, and does not return the cache it fills."""
-    cache = DynamicCache(config=model.config)
-    try:
-        model(**given, use_cache=True, past_key_values=cache)
-    except Exception as error:
-        raise NoCache from error
     states = [
         value
         for module in model.modules()
         for key, value in vars(module).items()
         if isinstance(value, torch.Tensor) and not key.startswith("_")
     ]
+    if not states:
+        raise NoCache
+    cache = DynamicCache(config=model.config)
+    try:
+        model(**given, use_cache=True, past_key_values=cache)
+    except Exception as error:
+        raise NoCache from error
     if not _bytes(cache)[0]:
         raise NoCache
     return {"cache": cache, "states": states}
@@ -206,7 +214,7 @@ def _crossed(cache: Any) -> int | None:
         return None
     layer = cache.cross_attention_cache.layers
     keys = layer[0].keys if layer else None
-    return 0 if keys is None else int(keys.shape[-2])
+    return ENCODER_TOKENS if keys is None else int(keys.shape[-2])
 
 
 def _decoder_inputs(config: Any) -> Iterator[dict[str, torch.Tensor]]:

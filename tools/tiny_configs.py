@@ -91,6 +91,7 @@ _OWN: dict[str, dict[str, Any]] = {
         "num_kv_shared_layers": 3,
         "layer_types": _ALTERNATING * 4,
         "activation_sparsity_pattern": [0.0] * 8,
+        "intermediate_size": 96,
     },
     "gemma4_text": {
         "num_hidden_layers": 8,
@@ -98,6 +99,10 @@ _OWN: dict[str, dict[str, Any]] = {
         "layer_types": _ALTERNATING * 4,
     },
     "glm5_next_text": {"num_key_value_heads": 4, "qk_rope_head_dim": 0},
+    "hunyuan_v1_dense": {"head_dim": 16},
+    "hunyuan_v1_moe": {"head_dim": 16},
+    "hunyuan_vl_text": {"head_dim": 16},
+    "ministral": {"head_dim": 16},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "granitemoehybrid": {"num_hidden_layers": 3, "layer_types": ["mamba", "attention", "mamba"]},
     "inkling2": {"vision_config": {"text_hidden_size": 64}},
@@ -136,9 +141,11 @@ _OWN: dict[str, dict[str, Any]] = {
 }
 
 
-def tiny(model_type: str, mrope_half: int | None = None) -> Any:
+def tiny(
+    model_type: str, mrope_half: int | None = None, changes: Mapping[str, Any] | None = None
+) -> Any:
     """The configuration of that type, small; `mrope_half` is what its rope sections must sum to."""
-    own = _OWN.get(model_type, {})
+    own = {**_OWN.get(model_type, {}), **(changes or {})}
     config_class = CONFIG_MAPPING[model_type]
     try:
         default = config_class()

@@ -7,20 +7,30 @@ whose cache is paged in blocks of 16 tokens and capped at the window, as vLLM's 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from fractions import Fraction
-from math import ceil
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscope_cli.analysis.memory.kv_held import Held, growing
+from modelscope_cli.analysis.memory.kv_known import known
 from modelscope_cli.analysis.memory.kv_layers import Layers, layer_count, layers
+from modelscope_cli.analysis.memory.kv_limits import context_limit
 from modelscope_cli.analysis.memory.kv_rules import head_width, key_heads
 from modelscope_cli.analysis.memory.kv_settings import NotKnown, Settings
 from modelscope_cli.facts import Unknown
+from modelscope_cli.knowledge import configs
+
+if TYPE_CHECKING:
+    from fractions import Fraction  # 3 ms
+
+__all__ = ["CacheLayers", "KVCache", "context_limit", "kv_cache"]
 
 KINDS = ("full", "sliding", "latent", "linear", "ssm", "conv", "cross", "shared")
+EXACT, ESTIMATE = "exact", "estimate"
+_QUANTIZED = (
+    "values alone: transformers' QuantizedCache adds scales (fp8 8 bytes a layer, int4 two values "
+    "of 16 bits for 64), keeps up to 128 new tokens unpacked and takes full attention only"
+)
 _DECODER_ALONE = "ForCausalLM"  # of a model that has an encoder elsewhere
-_FLOAT32 = 4
-_HALF = 2
+_BYTE, _HALF, _FLOAT32 = 8, 16, 32  # bits
 
 
 class CacheLayers(NamedTuple):
@@ -50,11 +60,17 @@ class KVCache(NamedTuple):
     note: str | None
 
 
-class _Request(NamedTuple):
+class Request(NamedTuple):
+    """What is asked: sequences, tokens given to each, the encoder's tokens, and bits of a value.
+
+    `state_bits` are of the model's own dtype, in which states of convolutions stay.
+    """
+
     batch: int
-    tokens: int
-    value_bytes: Fraction
-    state_bytes: Fraction
+    context: int
+    encoder_context: int | None
+    value_bits: int
+    state_bits: int
 
 
 def kv_cache(
@@ -65,7 +81,7 @@ def kv_cache(
     context: int,
     dtype_bytes: Fraction | float,
     encoder_context: int | None = None,
-    state_bytes: Fraction | float | None = None,
+    state_bytes: float | None = None,
 ) -> KVCache | Unknown:
     """What is kept after `context` tokens were given in one prefill to each of `batch` sequences.
 
@@ -73,42 +89,65 @@ def kv_cache(
     model's own dtype, in which states of convolutions stay whatever the cache's; without it, the
     cache's, at least 2. `encoder_context` are the encoder's output tokens, `context` if not said.
     """
-    value_bytes = Fraction(dtype_bytes)
-    own_bytes = Fraction(state_bytes) if state_bytes else max(value_bytes, Fraction(_HALF))
-    request = _Request(batch, context, value_bytes, own_bytes)
+    bits = int(dtype_bytes * _BYTE)
+    state_bits = int(state_bytes * _BYTE) if state_bytes else max(bits, _HALF)
+    request = Request(batch, context, encoder_context, bits, state_bits)
     try:
-        found, note = _found(config, architecture, context, encoder_context)
+        fact = known(config, architecture)
+    except NotKnown as why:
+        return Unknown(str(why))
+    if not fact.caches:
+        return KVCache((), 0, 0, 0, 0, EXACT, fact.note)
+    cache = counted(config, architecture, request, typed=fact.typed)
+    if isinstance(cache, Unknown):
+        return cache
+    notes = (fact.note, cache.note, _QUANTIZED if bits < _HALF else None)
+    note = "; ".join(filter(None, notes)) or None
+    return cache._replace(basis=EXACT if fact.exact and note is None else ESTIMATE, note=note)
+
+
+def counted(
+    config: Mapping[str, Any], architecture: str | None, request: Request, *, typed: bool
+) -> KVCache | Unknown:
+    """The same for a class that keeps a cache, known or not; `typed` if it has layer types."""
+    try:
+        found, note = _found(config, architecture, request, typed)
     except NotKnown as why:
         return Unknown(str(why))
     return _summed(found, request, note)
 
 
 def _found(
-    config: Mapping[str, Any], architecture: str | None, tokens: int, encoder_tokens: int | None
+    config: Mapping[str, Any], architecture: str | None, request: Request, typed: bool
 ) -> tuple[list[Layers], str | None]:
-    top, decoder = Settings(config), Settings(_text(config))
-    found = layers(decoder, tokens)
+    top, decoder = Settings(configs.effective(config)), Settings(configs.text(config))
+    tokens = request.context
+    if typed and decoder.list_of("layer_types") is None:
+        raise NotKnown("which layer is of which type (layer_types) is not known")
     if not top.flag("is_encoder_decoder") or (architecture or "").endswith(_DECODER_ALONE):
-        return found, None
-    seen, note = _encoder_tokens(top, tokens, encoder_tokens)
+        return layers(decoder, tokens), None
+    seen, note = _encoder_tokens(top, request)
+    if top.raw("model_type") == "musicgen_melody":  # what is encoded stands before the tokens
+        return layers(decoder, tokens + seen + top.number("chroma_length")), note
+    found = layers(decoder, tokens)
     width = 2 * key_heads(decoder) * head_width(decoder)
     found.append(Layers(layer_count(decoder), [_crossed(width, seen)]))
     return found, note
 
 
-def _encoder_tokens(top: Settings, tokens: int, said: int | None) -> tuple[int, str | None]:
+def _encoder_tokens(top: Settings, request: Request) -> tuple[int, str | None]:
     if top.raw("model_type") == "whisper":  # its features are padded to 30 seconds, always
         return top.number("max_source_positions"), None
-    if said is not None:
-        return said, None
-    return tokens, f"encoder input of {tokens:,} tokens assumed"
+    if request.encoder_context is not None:
+        return request.encoder_context, None
+    return request.context, f"encoder input of {request.context:,} tokens assumed"
 
 
 def _crossed(width: int, tokens: int) -> Held:
     return growing("cross", width, tokens)._replace(token=0)
 
 
-def _summed(found: Iterable[Layers], request: _Request, note: str | None) -> KVCache:
+def _summed(found: Iterable[Layers], request: Request, note: str | None) -> KVCache:
     rows: dict[str, CacheLayers] = {}
     for count, parts in found:
         for kind in dict.fromkeys(part.kind for part in parts):
@@ -121,7 +160,7 @@ def _summed(found: Iterable[Layers], request: _Request, note: str | None) -> KVC
         sum(row.peak_bytes for row in ordered),
         sum(row.bytes_per_token for row in ordered),
         sum(row.paged_bytes for row in ordered),
-        "estimate",
+        ESTIMATE,
         note,
     )
 
@@ -130,26 +169,18 @@ def _added(a: CacheLayers, b: CacheLayers) -> CacheLayers:
     return CacheLayers(a.kind, *(left + right for left, right in zip(a[1:], b[1:], strict=True)))
 
 
-def _row(kind: str, count: int, parts: list[Held], request: _Request) -> CacheLayers:
-    states = sum(p.states * request.state_bytes + p.float32 * _FLOAT32 for p in parts)
-    batch, each = request.batch * count, request.value_bytes
+def _row(kind: str, count: int, parts: list[Held], request: Request) -> CacheLayers:
+    fixed = sum(p.states * request.state_bits + p.float32 * _FLOAT32 for p in parts)
+    rows, each = request.batch * count, request.value_bits
 
-    def size(values: int, fixed: Fraction | int) -> int:
-        return ceil((values * each + fixed) * batch)
+    def size(values: int, other: int = fixed) -> int:
+        return -(-(values * each + other) * rows // _BYTE)
 
     return CacheLayers(
         kind,
         count,
-        size(sum(p.values for p in parts), states),
-        size(sum(p.peak for p in parts), states),
+        size(sum(p.values for p in parts)),
+        size(sum(p.peak for p in parts)),
         size(sum(p.token for p in parts), 0),
-        size(sum(p.paged for p in parts), states),
+        size(sum(p.paged for p in parts)),
     )
-
-
-def _text(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    for key in ("decoder", "generator", "text_config", "decoder_config"):
-        inner = config.get(key)
-        if isinstance(inner, Mapping):
-            return inner
-    return config

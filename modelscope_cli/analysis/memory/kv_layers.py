@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.memory.kv_held import Held, constant, growing
-from modelscope_cli.analysis.memory.kv_rules import HEADS, held
+from modelscope_cli.analysis.memory.kv_rules import HEADS, INDEXER, held, is_latent
 from modelscope_cli.analysis.memory.kv_settings import NotKnown, Settings, quoted
 from modelscope_cli.analysis.memory.kv_states import HIDDEN
 
@@ -46,11 +46,11 @@ def layers(settings: Settings, tokens: int) -> list[Layers]:
 
 
 def layer_count(settings: Settings) -> int:
-    """Layers of the decoder. Raises NotKnown."""
-    count = settings.number(*_LAYERS)
+    """Layers of the decoder. Raises NotKnown. NemotronH lists their types and no number."""
+    named = settings.list_of("layer_types")
+    count = len(named) if named and not settings.has(*_LAYERS) else settings.number(*_LAYERS)
     if count > _MOST_LAYERS:
-        key = next(key for key in _LAYERS if settings.has(key))
-        raise NotKnown(f"{key} is {quoted(count)}")
+        raise NotKnown(f"{settings.used(*_LAYERS)} is {quoted(count)}")
     return count
 
 
@@ -60,23 +60,59 @@ _Type = tuple[str, tuple[tuple[str, Any], ...]]
 def _types(settings: Settings, count: int) -> Mapping[_Type, int]:
     """Layer types with what overrides the configuration in them, each with its layers."""
     named = settings.list_of("layer_types")
-    own = settings.raw("per_layer_config")
     sharing = _shared(settings, count)
-    if named is None and not own:
-        return {
-            (kind, ()): layers
-            for kind, layers in ((_only_type(settings), count - sharing), (_SHARED, sharing))
-            if layers
-        }
+    overrides = _Overrides(settings, count)
+    if named is None and not overrides:
+        own = count - sharing
+        return {(kind, ()): n for kind, n in ((_only_type(settings), own), (_SHARED, sharing)) if n}
     if named is not None and len(named) < count:
         raise NotKnown(f"layer_types names {len(named)} of {count} layers")
     found: Counter[_Type] = Counter()
     for layer in range(count):
-        overrides = _overrides(own, layer)
-        local = settings.overridden(dict(overrides)) if overrides else settings
-        kind = str(named[layer]) if named is not None else _only_type(local)
-        found[(_SHARED, ()) if layer >= count - sharing else (kind, overrides)] += 1
+        own_settings = overrides.of(layer)
+        kind = _SHARED if layer >= count - sharing else overrides.fixed.get(layer)
+        if kind is None and named is not None:
+            kind = str(named[layer])
+        found[kind or _only_type(settings.overridden(dict(own_settings))), own_settings] += 1
     return found
+
+
+class _Overrides:
+    """What single layers have of their own."""
+
+    def __init__(self, settings: Settings, count: int) -> None:
+        own, indexers = settings.raw("per_layer_config"), settings.list_of("indexer_types")
+        # Written with as many digits as the last layer has: "05".
+        self._own = {
+            int(key): value
+            for key, value in (own.items() if isinstance(own, Mapping) else ())
+            if str(key).isdecimal() and len(str(key)) <= len(str(_MOST_LAYERS))
+        }
+        self._indexers = indexers if indexers is not None and len(indexers) >= count else None
+        roped = settings.list_of("no_rope_layers") if is_latent(settings) else None
+        self._roped = roped if roped is not None and len(roped) >= count else None
+        # Of mllama: they attend to the image, and keep nothing without one.
+        crossing = settings.list_of("cross_attention_layers") or ()
+        self.fixed = {layer: _SHARED for layer in crossing if isinstance(layer, int)}
+        sources = settings.list_of("kv_source_layers") or ()
+        self.fixed |= {layer: _SHARED for layer, source in enumerate(sources) if source != layer}
+
+    def __bool__(self) -> bool:
+        return bool(self._own or self._indexers or self._roped or self.fixed)
+
+    def of(self, layer: int) -> tuple[tuple[str, Any], ...]:
+        """Keys and values, as something that can be counted."""
+        said = self._own.get(layer)
+        found = tuple(
+            (str(key), value)
+            for key, value in (said.items() if isinstance(said, Mapping) else ())
+            if value is None or isinstance(value, int | float | str)
+        )
+        if self._indexers is not None and isinstance(self._indexers[layer], str):
+            found += ((INDEXER, self._indexers[layer]),)
+        if self._roped is not None and self._roped[layer] == 0:  # 0 is without, as in Llama 4
+            found += (("qk_rope_head_dim", 0),)
+        return found
 
 
 def _shared(settings: Settings, count: int) -> int:
@@ -92,20 +128,6 @@ def _only_type(settings: Settings) -> str:
     if settings.has("sliding_window"):
         return "sliding_attention"
     return "chunked_attention" if settings.has("attention_chunk_size") else "full_attention"
-
-
-def _overrides(own: Any, layer: int) -> tuple[tuple[str, Any], ...]:
-    """What `per_layer_config` says of a layer, as something that can be counted."""
-    if not isinstance(own, Mapping):
-        return ()
-    said = own.get(str(layer), own.get(layer))
-    if not isinstance(said, Mapping):
-        return ()
-    return tuple(
-        (str(key), value)
-        for key, value in said.items()
-        if value is None or isinstance(value, int | float | str)
-    )
 
 
 def _rwkv(settings: Settings, tokens: int) -> Iterator[Layers]:

@@ -8,6 +8,7 @@ from modelscope_cli.analysis.memory.kv_held import Held, constant, growing, slid
 from modelscope_cli.analysis.memory.kv_settings import NotKnown, Settings, divided
 from modelscope_cli.analysis.memory.kv_states import HIDDEN, short_convolution, state
 
+INDEXER = "indexer_type"  # of one layer; configurations have a list, `indexer_types`
 HEADS = (
     "decoder_attention_heads",
     "decoder_num_attention_heads",
@@ -56,10 +57,14 @@ def chunked(settings: Settings, tokens: int) -> Iterable[Held]:
 def indexed(settings: Settings, tokens: int) -> Iterable[Held]:
     """DeepSeek sparse attention: the indexer's key of every token beside the rest."""
     yield growing("latent", width(settings), tokens)
+    if settings.raw(INDEXER) == "shared":  # reads what the layer before has chosen
+        return
     head_dim = settings.number("index_head_dim")
     # GLM-5 next keeps each key with its gate and a mark of padding.
-    pooled = settings.has("index_kpool")
-    yield growing("latent", 2 * head_dim + 1 if pooled else head_dim, tokens)
+    keys = growing("latent", 2 * head_dim + 1 if settings.has("index_kpool") else head_dim, tokens)
+    if settings.raw("model_type") == "dots3_note_text":
+        keys = Held("latent", float32=keys.values)
+    yield keys
 
 
 def linear(settings: Settings, tokens: int) -> Iterable[Held]:
@@ -76,7 +81,7 @@ def hybrid(settings: Settings, tokens: int) -> Iterable[Held]:
 def hybrid_windowed(settings: Settings, tokens: int) -> Iterable[Held]:
     """The same with a window."""
     yield from windowed(settings, tokens)
-    yield state(settings)
+    yield state(_own(settings, _OF_WINDOWS))
 
 
 def convolution(settings: Settings, tokens: int) -> Iterable[Held]:

@@ -33,7 +33,12 @@ class Settings:
             value = self._config.get(key)
             if value is not None:
                 return checked(key, value, least)
-        raise NotKnown(f"the configuration has no {keys[0]}")
+        usual = next((key for key in keys if "decoder" not in key), keys[0])
+        raise NotKnown(f"the configuration has no {usual}")
+
+    def used(self, *keys: str) -> str:
+        """The first of the keys that is there, else the first."""
+        return next((key for key in keys if self.has(key)), keys[0])
 
     def number_or(self, default: int, *keys: str, least: int = 1) -> int:
         """The same, with a default where none is there."""
@@ -80,5 +85,7 @@ def divided(settings: Settings, whole: tuple[str, ...], parts: tuple[str, ...]) 
     """`hidden_size // num_attention_heads`. Raises NotKnown where it leaves a rest."""
     total, count = settings.number(*whole), settings.number(*parts)
     if total % count:
-        raise NotKnown(f"{whole[0]} {total} is not divisible by {parts[0]} {count}")
+        raise NotKnown(
+            f"{settings.used(*whole)} {total} is not divisible by {settings.used(*parts)} {count}"
+        )
     return total // count
