@@ -143,6 +143,8 @@ def _built(model_class: Any, config: Any, dtype: torch.dtype) -> Any:
         model = model_class(config).eval()
     finally:
         torch.set_default_dtype(default)
+    if hasattr(model, "set_default_language"):
+        model.set_default_language("en_XX")
     if model.device.type == "meta":  # the default asks the data which expert takes which token
         with contextlib.suppress(Exception):
             model.set_experts_implementation("grouped_mm")
@@ -160,7 +162,7 @@ def _prefilled(model: Any, config: Any, dtype: torch.dtype) -> _Kept:
         }
         try:
             with torch.no_grad():
-                cache = _cache_of(model(**given, use_cache=True)) or _within_modules(model, given)
+                cache = _cache_of(_output(model, given)) or _within_modules(model, given)
             return _Kept(cache, TOKENS)
         except NoCache:
             raise
@@ -168,6 +170,15 @@ def _prefilled(model: Any, config: Any, dtype: torch.dtype) -> _Kept:
             error = error or failed
     assert error is not None
     raise error
+
+
+def _output(model: Any, given: Mapping[str, Any]) -> Any:
+    try:
+        return model(**given, use_cache=True)
+    except ValueError as error:  # SwitchTransformers hands it to its encoder, which refuses
+        if "use_cache" not in str(error):
+            raise
+        return model(**given)
 
 
 def _cache_of(output: Any) -> Any:

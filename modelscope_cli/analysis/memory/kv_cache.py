@@ -125,7 +125,7 @@ def _found(
     if typed and decoder.list_of("layer_types") is None:
         raise NotKnown("which layer is of which type (layer_types) is not known")
     if not top.flag("is_encoder_decoder") or (architecture or "").endswith(_DECODER_ALONE):
-        return layers(decoder, tokens), None
+        return _with_images(layers(decoder, tokens), decoder, request.encoder_context)
     seen, note = _encoder_tokens(top, request)
     if top.raw("model_type") == "musicgen_melody":  # what is encoded stands before the tokens
         return layers(decoder, tokens + seen + top.number("chroma_length")), note
@@ -133,6 +133,18 @@ def _found(
     width = 2 * key_heads(decoder) * head_width(decoder)
     found.append(Layers(layer_count(decoder), [_crossed(width, seen)]))
     return found, note
+
+
+def _with_images(
+    found: list[Layers], decoder: Settings, seen: int | None
+) -> tuple[list[Layers], str | None]:
+    """Mllama's layers that attend to an image keep keys and values of its tokens alone."""
+    crossing = decoder.list_of("cross_attention_layers")
+    if not crossing or not seen:
+        return found, None
+    width = 2 * key_heads(decoder) * head_width(decoder)
+    held = Layers(len(crossing), [_crossed(width, seen)])
+    return [*found, held], f"with {seen:,} tokens of images"
 
 
 def _encoder_tokens(top: Settings, request: Request) -> tuple[int, str | None]:

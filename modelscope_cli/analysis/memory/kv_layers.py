@@ -20,7 +20,7 @@ _LAYERS = (
     "n_layers",
     "num_layers",
 )
-_MOST_LAYERS = 10_000  # the deepest published model has a few hundred
+_MOST_LAYERS = 4_096  # the deepest published model has a few hundred
 _SHARED = "dummy"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from modelscope_cli.analysis.memory.kv_held import Held, constant, growing, sliding
-from modelscope_cli.analysis.memory.kv_settings import NotKnown, Settings, divided
+from modelscope_cli.analysis.memory.kv_settings import NotKnown, Settings, divided, quoted
 from modelscope_cli.analysis.memory.kv_states import HIDDEN, short_convolution, state
 
 INDEXER = "indexer_type"  # of one layer; configurations have a list, `indexer_types`
@@ -149,7 +149,7 @@ def held(layer_type: str, settings: Settings, tokens: int) -> list[Held]:
     """What a layer of that type keeps. Raises NotKnown."""
     rule = RULES.get(layer_type)
     if rule is None:
-        raise NotKnown(f"no rule for what layers of type {layer_type!r} keep")
+        raise NotKnown(f"no rule for what layers of type {quoted(layer_type)} keep")
     return list(rule(settings, tokens))
 
 

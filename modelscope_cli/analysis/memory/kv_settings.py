@@ -16,21 +16,21 @@ class NotKnown(Exception):
 class Settings:
     """One (sub-)configuration. Keys are tried in the order given; null counts as missing."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self._config = config
+    def __init__(self, *levels: Mapping[str, Any]) -> None:
+        self._levels = levels  # the first that has a key counts
 
     def has(self, *keys: str) -> bool:
         """Whether one of the keys holds something other than null."""
-        return any(self._config.get(key) is not None for key in keys)
+        return any(self.raw(key) is not None for key in keys)
 
     def raw(self, key: str) -> Any:
         """The value as it stands; None where it is missing."""
-        return self._config.get(key)
+        return next((level[key] for level in self._levels if key in level), None)
 
     def number(self, *keys: str, least: int = 1) -> int:
         """The first of the keys that is there. Raises NotKnown for none, or for no count."""
         for key in keys:
-            value = self._config.get(key)
+            value = self.raw(key)
             if value is not None:
                 return checked(key, value, least)
         usual = next((key for key in keys if "decoder" not in key), keys[0])
@@ -46,22 +46,22 @@ class Settings:
 
     def flag(self, key: str) -> bool:
         """Whether a switch is on."""
-        return self._config.get(key) is True
+        return self.raw(key) is True
 
     def within(self, key: str) -> Settings:
         """A nested object. Raises NotKnown where there is none."""
-        value = self._config.get(key)
+        value = self.raw(key)
         if not isinstance(value, Mapping):
             raise NotKnown(f"the configuration has no {key}")
         return Settings(value)
 
     def overridden(self, overrides: Mapping[str, Any]) -> Settings:
-        """The same with some keys replaced."""
-        return Settings({**self._config, **overrides})
+        """The same with some keys replaced; nothing is copied."""
+        return Settings(overrides, *self._levels)
 
     def list_of(self, key: str) -> Sequence[Any] | None:
         """A list; None where there is none."""
-        value = self._config.get(key)
+        value = self.raw(key)
         return value if isinstance(value, list | tuple) else None
 
 
