@@ -72,7 +72,7 @@ def llama(metadata: Mapping[str, Any], tokens: Tokens, dtype: str) -> KVCache | 
     except NotKnown as why:
         return Unknown(str(why))
     rows += _constant(found, tokens)
-    basis = "exact" if not rows or keys.architecture in _KNOWN else "estimate"
+    basis = "exact" if not rows or is_known(keys) else "estimate"
     return _summed(rows, basis, _note(keys, found, cells))
 
 
@@ -90,6 +90,11 @@ def transformers(metadata: Mapping[str, Any], tokens: Tokens, dtype: str) -> KVC
 
 
 _NONE = "encoders have none"
+
+
+def is_known(keys: Keys) -> bool:
+    """Whether what llama.cpp makes for that architecture was looked up."""
+    return keys.architecture in _KNOWN
 
 
 def context_limit(metadata: Mapping[str, Any]) -> int | None:
@@ -226,6 +231,6 @@ def _note(keys: Keys, found: Layers, cells: int) -> str:
         text = "llama.cpp: states in float32, the same for any context"
     if found.window:
         text += f", sliding layers {min(cells, padded(found.window + UBATCH)):,} (no --swa-full)"
-    if keys.architecture not in _KNOWN:
+    if not is_known(keys):
         text += f"; {keys.architecture} is not known here, taken as attention in every layer"
     return text

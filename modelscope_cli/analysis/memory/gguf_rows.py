@@ -73,7 +73,7 @@ def _row(model: GgufModel, mode: Mode, work: Workload) -> Row:
 def _stored(model: GgufModel, mode: Mode, work: Workload) -> Row:
     """llama.cpp with all layers on the GPU: the bytes of the file as they are."""
     cache = stored_cache(model, work)
-    size = compute_buffer(model.metadata, model.table, Tokens(work.batch, work.context))
+    size = compute_buffer(model.metadata, Tokens(work.batch, work.context))
     parts = (
         Part("weights", sum(model.table.bytes), "exact", None, _on_the_host(model.table)),
         Part("quantization", 0, "exact", None, None),

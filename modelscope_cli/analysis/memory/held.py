@@ -233,12 +233,13 @@ class _Collector:
         axes = varying.axes
         elements = _share(stored.elements * stored.times, *chunk)
         outputs = _share(_outputs(stored, parameter.kind), *chunk)
-        key = template_of(name), axes
+        # Layers whose shapes differ are rows with no number between them: their names tell.
+        key = filled(name, varying.places, ("*",) * len(varying.places)), axes
         before = self.held.get(key)
         if before is None:
             merged = stored.times > prod(map(len, axes))
             self.held[key] = Held(
-                name, key[0], *varying, *parameter, elements, outputs, (stored,), merged
+                name, template_of(name), *varying, *parameter, elements, outputs, (stored,), merged
             )
             return
         self.held[key] = before._replace(
