@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from modelscope_cli.analysis.memory.held import Held, numbers
+from modelscope_cli.analysis.memory.held import Held, number_after
 
 _DEEPEST = 4  # configurations within configurations
 _WIDTHS = ("hidden_size", "d_model", "n_embd", "dim")
@@ -22,6 +22,8 @@ def found(
 def _layers(held: Sequence[Held], counts: Mapping[str, int]) -> Iterator[str]:
     """Fewer layers in the file than the configuration has: transformers makes the others anew."""
     for path, count in counts.items():
+        if "*" in path:
+            continue  # a list within a list need not be as long everywhere
         there = _numbers_under(held, path)
         if there and len(there) < count:
             yield (
@@ -31,15 +33,13 @@ def _layers(held: Sequence[Held], counts: Mapping[str, int]) -> Iterator[str]:
 
 
 def _numbers_under(held: Sequence[Held], path: str) -> set[int]:
-    place = sum(part.isdecimal() for part in path.split("."))
+    """The numbers that follow a module's path in the parameters' names."""
     found: set[int] = set()
     for each in held:
-        if each.name.startswith(f"{path}."):
-            rest = each.name[len(path) + 1 :].partition(".")[0]
-            if place in each.places:
-                found.update(each.axes[each.places.index(place)])
-            elif rest.isdecimal():
-                found.add(numbers(each.name)[place])
+        if (number := number_after(each.name, path)) >= 0:
+            place = sum(part.isdecimal() for part in each.name.split(".")[: path.count(".") + 1])
+            varies = place in each.places
+            found.update(each.axes[each.places.index(place)] if varies else (number,))
     return found
 
 

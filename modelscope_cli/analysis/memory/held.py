@@ -288,19 +288,25 @@ class _Collector:
 
     def _is_beyond(self, stored: Stored, point: Sequence[int]) -> bool:
         name = self._renamed(stored.name(point))
-        return any(_number_after(name, path) >= count for path, count in self.counts.items())
+        return any(number_after(name, path) >= count for path, count in self.counts.items())
 
     def _drop(self, stored: Stored, count: int, reason: str, *, certain: bool) -> None:
         size = stored.fact.bytes * count // len(stored.fact.row.indices)
         self.dropped.append(Dropped(stored.shown(), count, size, reason, certain))
 
 
-def _number_after(name: str, path: str) -> int:
-    """The number that follows a module's path in a name; -1 where the name is elsewhere."""
-    if not name.startswith(f"{path}."):
+def number_after(name: str, path: str) -> int:
+    """The number that follows a module's path (`*` for any number) in a name; -1 elsewhere."""
+    parts, places = name.split("."), path.split(".")
+    if len(parts) <= len(places) or not _follows(parts, places):
         return -1
-    number = name[len(path) + 1 :].partition(".")[0]
+    number = parts[len(places)]
     return int(number) if number.isdecimal() and len(number) <= _MOST_DIGITS else -1
+
+
+def _follows(parts: Sequence[str], places: Sequence[str]) -> bool:
+    pairs = zip(parts, places, strict=False)
+    return all(part == place or (place == "*" and part.isdecimal()) for part, place in pairs)
 
 
 def _first_difference(one: Sequence[str], other: Sequence[str]) -> int | None:

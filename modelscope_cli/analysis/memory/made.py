@@ -1,8 +1,8 @@
-"""Buffers that a class makes when it is built: they are in no file, and take memory all the same."""
+"""Buffers that a class makes when it is built: in no file, and in memory all the same."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -11,12 +11,19 @@ from modelscope_cli.dtypes import DTYPES
 from modelscope_cli.facts import Unknown
 from modelscope_cli.knowledge.buffers import BufferFact
 
+_MOST = 100_000  # buffers under one template
+
 
 class Made(NamedTuple):
-    """One buffer, by its full name."""
+    """One buffer, by its full name; without a dtype of its own it has that of the load."""
 
     name: str
-    bytes: int
+    elements: int
+    dtype: str | None
+
+    def bytes(self, dtype: str) -> int:
+        """Its bytes where floats are loaded as `dtype`."""
+        return self.elements * DTYPES[self.dtype or dtype].block_bytes
 
 
 def made(facts: Sequence[BufferFact] | None, held: Sequence[Held]) -> list[Made] | Unknown:
@@ -27,20 +34,30 @@ def made(facts: Sequence[BufferFact] | None, held: Sequence[Held]) -> list[Made]
     for fact in facts:
         if isinstance(fact.shape, Unknown):
             return Unknown(f"{fact.name}: {fact.shape.reason}")
-        size = prod(fact.shape) * DTYPES[fact.dtype].block_bytes
-        found += [Made(name, size) for name in _names(fact, held)]
+        names = _names(fact, held)
+        if isinstance(names, Unknown):
+            return names
+        found += [Made(name, prod(fact.shape), fact.dtype) for name in names]
     return found
 
 
-def _names(fact: BufferFact, held: Sequence[Held]) -> Iterator[str]:
+def _names(fact: BufferFact, held: Sequence[Held]) -> Sequence[str] | Unknown:
+    """One for each layer that the file has; where those are not told, so many of the template."""
     if "*" not in fact.name:
-        yield fact.name
-        return
-    for point in sorted(_numbers_under(held, fact.count_path)):
-        name = fact.name
-        for number in point:
-            name = name.replace("*", str(number), 1)
-        yield name
+        return [fact.name]
+    if fact.count_path:
+        return [
+            _numbered(fact.name, point) for point in sorted(_numbers_under(held, fact.count_path))
+        ]
+    if isinstance(fact.count, Unknown):
+        return Unknown(f"{fact.name}: {fact.count.reason}")
+    return [_numbered(fact.name, (number,)) for number in range(min(fact.count, _MOST))]
+
+
+def _numbered(name: str, numbers: Sequence[int]) -> str:
+    for number in numbers:
+        name = name.replace("*", str(number), 1)
+    return name
 
 
 def _numbers_under(held: Sequence[Held], path: str) -> set[tuple[int, ...]]:

@@ -146,7 +146,8 @@ def weigh(model: Model, mode: Mode) -> Amounts | Unknown:
         found = _weigh(component, model.packed_by, mode)
         if isinstance(found, Unknown):
             return found
-        made = Amounts(buffers=sum(each.bytes for each in component.made))
+        dtype = mode.float_dtype(component.dtype)
+        made = Amounts(buffers=sum(each.bytes(dtype) for each in component.made))
         total = total.plus(found).plus(made)
     return total
 
