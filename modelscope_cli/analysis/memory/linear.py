@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from modelscope_cli.analysis.memory.held import Held
+from modelscope_cli.analysis.memory.held import Held, filled, numbers
 from modelscope_cli.knowledge.modules import Tie
 
 # `should_convert_module` of transformers' quantizers_utils: a key fits a module's name from its
@@ -80,7 +80,20 @@ def _pattern(template: str) -> str:
 def judge(held: Sequence[Held], skip: Skips) -> list[Judged]:
     """Each row, quantized or not."""
     rules = [(_compiled(key), reason) for key, reason in skip.keys]
-    return [part for each in held for part in _parts(each, rules, skip.last)]
+    last = _with_last(held, skip.last)
+    return [part for each in held for part in _parts(each, rules, has_last=each is last)]
+
+
+def _with_last(held: Sequence[Held], module: str | None) -> Held | None:
+    """The row whose last parameter is the model's: of layers unlike each other there are more."""
+    if module is None:
+        return None
+    of_module = (each for each in held if each.template == f"{module}.weight")
+    return max(of_module, key=_last_numbers, default=None)
+
+
+def _last_numbers(held: Held) -> tuple[int, ...]:
+    return numbers(filled(held.name, held.places, [axis[-1] for axis in held.axes]))
 
 
 def _compiled(key: str) -> re.Pattern[str]:
@@ -88,11 +101,11 @@ def _compiled(key: str) -> re.Pattern[str]:
 
 
 def _parts(
-    held: Held, rules: Sequence[tuple[re.Pattern[str], str]], last: str | None
+    held: Held, rules: Sequence[tuple[re.Pattern[str], str]], *, has_last: bool
 ) -> list[Judged]:
     reason = not_linear(held) or _skipped(held, rules)
     whole = Judged(held, reason, held.times, held.elements, held.outputs)
-    if reason is not None or last is None or held.module != last:
+    if reason is not None or not has_last:
         return [whole]
     one = Judged(
         held,
