@@ -124,7 +124,7 @@ def tokens(flag: str, typed: str) -> int:
 
 
 def _positive(flag: str, typed: str) -> int:
-    if not typed.isdecimal() or len(typed) > _MOST_DIGITS or not int(typed):
+    if not (typed.isascii() and typed.isdecimal()) or len(typed) > _MOST_DIGITS or not int(typed):
         raise UsageError(f"{flag}: {typed!r} is no number of sequences", "1, 8 or fit")
     return int(typed)
 
@@ -138,7 +138,8 @@ def size(flag: str, typed: str) -> int:
     if found is None or len(found[1]) > 20:
         raise UsageError(f"{flag}: {typed!r} is no size", "512MiB, 1GB, 0")
     step = 1024 if found[3] else 1000
-    return int(float(found[1]) * step ** " kmgt".index(found[2].lower() or " "))
+    whole, _, part = found[1].partition(".")
+    return int(whole + part) * step ** " kmgt".index(found[2].lower() or " ") // 10 ** len(part)
 
 
 def contradictions(*, gpus: str | None, check: bool, fits: Sequence[str]) -> None:
