@@ -124,7 +124,7 @@ def quantized(
             buffers += size
         else:
             weights += size
-            left.append(Left(part.held.shown(), part.times, size, part.reason))
+            left.append(Left(part.shown(), part.times, size, part.reason))
     return Amounts(weights, state, buffers, modules, parameters, tuple(left))
 
 

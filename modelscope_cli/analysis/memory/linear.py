@@ -42,6 +42,10 @@ class Judged(NamedTuple):
         """Every parameter's name."""
         return islice(self.held.names(), self.start, self.start + self.times)
 
+    def shown(self) -> str:
+        """The names as one, with ranges."""
+        return next(self.names()) if self.times == 1 else self.held.shown()
+
 
 class Skips(NamedTuple):
     """What a class keeps from quantization by default: its own names and why."""
