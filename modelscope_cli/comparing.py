@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.memory.amounts import BITSANDBYTES
@@ -28,6 +29,7 @@ class Compared(NamedTuple):
     parts: Mapping[str, int | Unknown]
     differences: tuple[Difference, ...]
     notes: tuple[str, ...] = ()
+    more: Mapping[str, Any] = MappingProxyType({})  # further figures, by name
 
 
 def exact(model: Model, row: Row, work: Workload) -> Compared:

@@ -2,7 +2,7 @@
 
 # No `from __future__ import annotations`: Typer evaluates signatures at run time.
 
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -11,6 +11,9 @@ from modelscope_cli.analysis.memory.modes import BITS
 from modelscope_cli.options import Model, Opening, Output, choice
 from modelscope_cli.options import command as command_
 from modelscope_cli.report import Report
+
+if TYPE_CHECKING:
+    from modelscope_cli.analysis.memory.devices import Cards
 
 WEIGHTS_PANEL = "How weights are held"
 RUN_PANEL = "What is run"
@@ -209,8 +212,16 @@ def command(
         encoder_context=run.encoder_context,
         kv_dtype=run.kv_dtype,
     )
+    named = None if cards.gpus is None else _cards(cards.gpus)
     facts = load.open_model(model, load.How(*opening))
-    return reports.report(facts, footprint.of(facts, asked, runtime))
+    found = footprint.of(facts, asked, runtime, named, footprint.Deeper(*deeper))
+    return reports.report(facts, found, check=cards.check)
+
+
+def _cards(text: str) -> "Cards":
+    from modelscope_cli.footprint.cards import named
+
+    return named(text)
 
 
 def _to_fit(run: Run) -> list[str]:

@@ -43,7 +43,7 @@ def over_cards(
     planned = {each.leaf.name: each.planned for each in sized if each.planned is not None}
     return place(
         [each.leaf for each in sized],
-        _whole(prepared, sized),
+        _whole(prepared, [each.leaf.name for each in sized]),
         [list(pair) for pair in prepared.pairs],
         gpu_bytes,
         cpu_bytes=cpu_bytes,
@@ -80,16 +80,27 @@ def _ordered(prepared: Prepared, sized: list[_Sized]) -> list[_Sized]:
     return sorted(sized, key=lambda each: known.position(each.leaf.name))
 
 
-def _whole(prepared: Prepared, sized: Iterable[_Sized]) -> set[str]:
+def whole_modules(prepared: Prepared) -> list[str]:
+    """The modules that are never split, in order: the layers, as a rule."""
+    names = [name for part in prepared.judged for name in part.names()]
+    return sorted(_whole(prepared, names), key=_numbered_order)
+
+
+def _numbered_order(name: str) -> list[tuple[int, str]]:
+    """A key that puts layer 2 before layer 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in name.split(".")]
+
+
+def _whole(prepared: Prepared, names: Iterable[str]) -> set[str]:
     """The modules that are never split; of an unknown class, those that a number names."""
     known = prepared.model_class
     if known is None:
-        return {name for each in sized if (name := _numbered(each.leaf.name))}
+        return {found for name in names if (found := _numbered(name))}
     patterns = "|".join(re.escape(each).replace(r"\*", r"\d+") for each in known.no_split)
     if not patterns:
         return set()
     fits = re.compile(rf"(?:{patterns})(?=\.)").match
-    return {found.group() for each in sized if (found := fits(each.leaf.name))}
+    return {match.group() for name in names if (match := fits(name))}
 
 
 _NUMBERED = re.compile(r".*?\.\d+(?=\.)")

@@ -1,26 +1,22 @@
-"""What `mscope memory` shows: the rows, one row's parts, what stays unquantized, and why."""
+"""The footprint for people: the rows, the parts of one, what stays, cards, comparisons."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from modelscope_cli.analysis.memory import rows
-from modelscope_cli.analysis.memory.amounts import Left
 from modelscope_cli.analysis.memory.kv_cache import KVCache
 from modelscope_cli.analysis.memory.modes import STORED
-from modelscope_cli.analysis.memory.rows import Part, Row
-from modelscope_cli.facts import ModelFacts, Note, Unknown
-from modelscope_cli.footprint import Footprint
-from modelscope_cli.report import Cell, Column, Fields, Lines, Report, Section, Table
-from modelscope_cli.reports.objects import with_unknowns
-from modelscope_cli.titles import title
+from modelscope_cli.analysis.memory.on_cards import Device
+from modelscope_cli.analysis.memory.rows import Row
+from modelscope_cli.comparing import Compared
+from modelscope_cli.facts import Note, Unknown
+from modelscope_cli.footprint.cards import OnCards
+from modelscope_cli.footprint.result import Footprint
+from modelscope_cli.report import Cell, Column, Fields, Lines, Section, Table
+from modelscope_cli.reports.memory.document import card_bytes
 from modelscope_cli.units import counted, short_count, size_text
 
-RECORD_KEYS = (
-    "bits", "method", "weights", "quantization", "buffers", "kv_cache", "activations",
-    "load_bytes", "total_bytes", "card_bytes", "basis",
-)  # fmt: skip
 _TITLES = {
     "weights": "weights",
     "quantization": "quantization state",
@@ -33,37 +29,26 @@ _TITLES = {
 _MOST_LEFT = 8  # rows of unquantized weights on screen; JSON has all
 
 
-def report(facts: ModelFacts, found: Footprint) -> Report:
-    """The footprint."""
-    shown = _Shown(facts, found)
-    return Report(
-        "memory",
-        facts.ref,
-        title(facts),
-        lambda folded: list(shown.sections()),
-        shown.document,
-        RECORD_KEYS,
-        shown.records,
-        (*facts.notes, *found.notes, *shown.notes()),
-        fold=False,
-    )
+class Shown:
+    """A footprint as sections."""
 
-
-class _Shown:
-    """A footprint as sections, as a document and as records."""
-
-    def __init__(self, facts: ModelFacts, found: Footprint) -> None:
-        self.facts = facts
+    def __init__(self, found: Footprint) -> None:
         self.found = found
         self.top = found.top
 
     def sections(self) -> Iterator[Section]:
+        """All of them, in order."""
         if len(self.found.rows) > 1:
             yield self._rows()
         yield self._parts()
         if self.top.left and self.top.mode.scheme is not None:
             yield self._left()
         yield Fields(list(self._facts()))
+        if self.found.on_cards:
+            yield from _on_cards(self.found.on_cards[0])
+        for title, compared in (("exact", self.found.exact), ("measured", self.found.measured)):
+            if compared is not None:
+                yield _compared(title, self.top, compared)
         if lines := list(self._remarks()):
             yield Lines(lines)
 
@@ -74,6 +59,7 @@ class _Shown:
             Column("kv_cache", "KV cache", "size"),
             Column("activations", "activations", "size", rank=1),
             Column("run", "run", "size"),
+            *([Column("fits", "fits", "text")] if self.found.on_cards else []),
             Column("share", "", "bar", rank=2),
             Column("load_bytes", "load, bytes", "bytes", rank=3),
         )
@@ -86,12 +72,19 @@ class _Shown:
                 group[0].bytes_of("kv_cache"),
                 group[0].bytes_of("activations"),
                 group[0].total_bytes,
+                *self._fits(group[0]),
                 _known(group[0].total_bytes) / most if most else 0.0,
                 group[0].load_bytes,
             ]
             for group in groups
         ]
         return Table(columns, cells)
+
+    def _fits(self, row: Row) -> list[Cell]:
+        if not self.found.on_cards:
+            return []
+        fits = self.found.on_cards[self.found.rows.index(row)].fits
+        return ["unknown" if fits is None else fits]
 
     def _parts(self) -> Table:
         columns = (
@@ -146,11 +139,11 @@ class _Shown:
             yield "parameters", text, "text"
         yield "load", _size(top.load_bytes), "text"
         yield "run", self._run(), "text"
-        card = card_bytes(top, self.found.runtime)
+        card = card_bytes(top, self.found)
         if isinstance(card, int):
-            runtime = size_text(self.found.runtime)
-            text = f"{_size(card)} (cache at its peak, {runtime} for CUDA: assumed)"
-            yield "of a card", text, "text"
+            each = size_text(self.found.runtime) + (" a card" if self.found.cards > 1 else "")
+            what = "of a card" if self.found.cards == 1 else "of all cards"
+            yield what, f"{_size(card)} (cache at its peak, {each} for CUDA: assumed)", "text"
         if top.modules:
             packed = short_count(top.parameters)
             yield "quantized", f"{packed} parameters in {counted(top.modules, 'module')}", "text"
@@ -198,77 +191,6 @@ class _Shown:
             if part.note:
                 yield Note(f"{_TITLES[part.part]}: {part.note}")
 
-    def document(self) -> Mapping[str, Any]:
-        totals = self.found.parameters
-        counts = {"total": totals.parameters, "active": totals.active_parameters}
-        return {
-            **self._row_object(self.top),
-            "rows": [self._row_object(row) for row in self.found.rows],
-            "parameters": with_unknowns(counts),
-            "context_limit": self.found.limit,
-        }
-
-    def _row_object(self, row: Row) -> dict[str, Any]:
-        card = card_bytes(row, self.found.runtime)
-        total: int | Unknown = row.total_bytes
-        unknown = isinstance(total, Unknown)
-        return with_unknowns(
-            {
-                "bits": row.mode.bits,
-                "method": row.method,
-                **({"file": row.file} if row.file is not None else {}),
-                "basis": row.basis,
-                "request": self._request(row),
-                "parts": [_part_object(part) for part in row.parts],
-                "load_bytes": row.load_bytes,
-                "total_bytes": total,
-                **({"at_least_bytes": row.at_least_bytes} if unknown else {}),
-                "card_bytes": card,
-                "runtime_bytes": self.found.runtime,
-                "quantized": {"modules": row.modules, "parameters": row.parameters},
-                "unquantized": [_left_object(each) for each in row.left if row.mode.scheme],
-                "kv_cache": _cache_object(row.cache),
-                "alternatives": [
-                    {"transformers": release, "load_bytes": size}
-                    for release, size in row.alternatives
-                ],
-            }
-        )
-
-    def _request(self, row: Row) -> dict[str, Any]:
-        work = self.found.work
-        return {
-            "bits": row.mode.bits,
-            "quant": row.mode.scheme,
-            "double_quant": row.mode.double_quant,
-            "dtype": row.dtype,
-            "batch": work.batch,
-            "context": work.context,
-            "encoder_context": work.encoder_context,
-            "kv_dtype": row.kv_dtype or work.kv_dtype or row.dtype,
-            "transformers": row.mode.transformers,
-        }
-
-    def records(self) -> Iterator[Mapping[str, Any]]:
-        for row in self.found.rows:
-            yield with_unknowns(
-                {
-                    "bits": row.mode.bits,
-                    "method": row.method,
-                    **{part.part: part.bytes for part in row.parts},
-                    "load_bytes": row.load_bytes,
-                    "total_bytes": row.total_bytes,
-                    "card_bytes": card_bytes(row, self.found.runtime),
-                    "basis": row.basis,
-                }
-            )
-
-
-def card_bytes(row: Row, runtime: int) -> int | Unknown:
-    """What a fit is judged by: the cache at its peak, and the runtime's own share."""
-    peak = row.peak_bytes()
-    return peak if isinstance(peak, Unknown) else peak + runtime
-
 
 def _known(count: int | Unknown) -> int:
     return 0 if isinstance(count, Unknown) else count
@@ -310,28 +232,66 @@ _HARDLY = 0.95
 _FAR = 0.75
 
 
-def _left_object(left: Left) -> dict[str, Any]:
-    return {
-        "pattern": left.pattern,
-        "count": left.times,
-        "bytes": left.bytes,
-        "reason": left.reason,
-    }
+_DEVICES = (
+    Column("device", "device", "word"),
+    Column("bytes", "weights", "bytes", rank=2),
+    Column("size", "", "size"),
+    Column("run", "with cache and all", "size"),
+    Column("capacity", "of", "size"),
+    Column("share", "", "bar", rank=4),
+    Column("modules", "modules", "text", rank=3),
+)
 
 
-def _part_object(part: Part) -> dict[str, Any]:
-    return with_unknowns(part._asdict())
+def _on_cards(on_cards: OnCards) -> Iterator[Section]:
+    """Each card, and whether it all fits."""
+    devices = on_cards.devices
+    if isinstance(devices, list):
+        yield Table(_DEVICES, [_device(device) for device in devices], on_cards.cards.name)
+    else:
+        yield Lines([f"which card holds what is unknown: {devices.reason}"])
+    verdict = {True: "fits", False: "does not fit", None: "may fit: a part is unknown"}
+    lines = [f"{verdict[on_cards.fits]} on {on_cards.cards.name}"]
+    if on_cards.request is not None:
+        lines.append(f"the smallest request that fits: {on_cards.request}")
+    yield Lines(lines)
 
 
-def _cache_object(cache: KVCache | Unknown) -> dict[str, Any]:
-    if isinstance(cache, Unknown):
-        keys = ("bytes", "peak_bytes", "bytes_per_token", "paged_bytes")
-        return with_unknowns({**dict.fromkeys(keys, cache), "layers": []})
-    return {
-        "bytes": cache.bytes,
-        "peak_bytes": cache.peak_bytes,
-        "bytes_per_token": cache.bytes_per_token,
-        "paged_bytes": cache.paged_bytes,
-        "basis": cache.basis,
-        "layers": [layer._asdict() for layer in cache.layers],
-    }
+def _device(device: Device) -> list[Cell]:
+    run, capacity = device.run_bytes, device.capacity_bytes
+    share = run / capacity if run is not None and capacity else 0.0
+    return [
+        device.device, device.bytes, device.bytes, run, capacity, share, _modules(device.modules)
+    ]  # fmt: skip
+
+
+def _modules(names: Sequence[str]) -> str:
+    """`model.embed_tokens … model.layers.8 (9)`; the whole model is one, without a name."""
+    if names == ("",):
+        return "all"
+    if len(names) <= _FEW:
+        return ", ".join(names)
+    return f"{names[0]} … {names[-1]} ({len(names)})"
+
+
+_FEW = 2
+
+
+_COMPARED = (
+    Column("part", "part", "word"),
+    Column("predicted", "predicted", "bytes"),
+    Column("found", "found", "bytes"),
+    Column("difference", "difference", "bytes"),
+)
+
+
+def _compared(title: str, row: Row, compared: Compared) -> Table:
+    """Ours beside the library's."""
+    cells: list[list[Cell]] = []
+    for part, found in compared.parts.items():
+        predicted = row.bytes_of(part)
+        both = isinstance(found, int) and isinstance(predicted, int)
+        off: Cell = _known(found) - _known(predicted) if both else None
+        cells.append([_TITLES[part], predicted, found, off])
+    name = f", {compared.class_name}" if compared.class_name else ""
+    return Table(_COMPARED, cells, f"{title}{name}")
