@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import importlib
 import inspect
+import json
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from functools import cache
@@ -26,11 +30,60 @@ _PRIORITY = (
 )
 # Roles in which a model is part of another one, by the auto mapping that its class is found in.
 ROLES = {"base": "BASE", "causal": "CAUSAL_LM", "seq2seq": "SEQ_TO_SEQ_CAUSAL_LM"}
-# Two models within one: it has no default configuration.
-_PAIRS = {
-    "encoder-decoder": ("bert", "bert"),
-    "speech-encoder-decoder": ("wav2vec2", "bert"),
-    "vision-encoder-decoder": ("vit", "gpt2"),
+# What the default configuration leaves out and its class cannot be built without.
+_PLAIN_ROPE = {
+    kind: {"rope_type": "default", "rope_theta": 10000.0}
+    for kind in ("full_attention", "sliding_attention")
+}
+_MISSING: dict[str, dict[str, Any]] = {
+    "autoformer": {"prediction_length": 24},
+    "aya_vision": {
+        "vision_config": {
+            "model_type": "siglip_vision_model",
+            "hidden_size": 1152,
+            "num_attention_heads": 16,
+            "vision_use_head": False,
+        }
+    },
+    "beit": {"out_indices": [3, 5, 7, 11]},
+    "bridgetower": {"contrastive_hidden_size": 512, "logit_scale_init_value": 2.6592},
+    "chameleon": {"vocabulary_map": {"<image>": 5}},
+    "cohere_compass": {
+        "text_config": {"model_type": "cohere_compass_text", "rope_parameters": _PLAIN_ROPE}
+    },
+    "cohere_compass_text": {"rope_parameters": _PLAIN_ROPE},
+    "dbrx": {"attn_config": {"rope_theta": 500000.0}},
+    "deepseek_ocr2": {"text_config": {"mlp_layer_types": ["dense", *["sparse"] * 63]}},
+    "diffusion_gemma": {
+        "text_config": {"top_k_experts": 2, "moe_intermediate_size": 704, "num_experts": 8}
+    },
+    "dots1": {"n_routed_experts": 128, "n_shared_experts": 2},
+    "emu3": {"vocabulary_map": {"<image>": 5}},
+    "encoder-decoder": {
+        "encoder": {"model_type": "bert"},
+        "decoder": {"model_type": "bert", "is_decoder": True, "add_cross_attention": True},
+    },
+    "esm": {"vocab_size": 33},
+    "granite4_vision": {"deepstack_layer_map": [[1, 0]], "downsample_rate": "4/8"},
+    "hiera": {"decoder_hidden_size": 512, "decoder_depth": 2, "decoder_num_heads": 16},
+    "hunyuan_v1_dense": {"head_dim": 128},
+    "hunyuan_v1_moe": {"head_dim": 128},
+    "hunyuan_vl": {"text_config": {"model_type": "hunyuan_vl_text", "head_dim": 128}},
+    "hunyuan_vl_text": {"head_dim": 128},
+    "informer": {"prediction_length": 24},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 16},
+    "ministral": {"head_dim": 128},
+    "moshi": {"audio_vocab_size": 2048},
+    "nemotron": {"num_key_value_heads": 8, "head_dim": 128},
+    "speech-encoder-decoder": {
+        "encoder": {"model_type": "wav2vec2"},
+        "decoder": {"model_type": "bert", "is_decoder": True, "add_cross_attention": True},
+    },
+    "time_series_transformer": {"prediction_length": 24},
+    "vision-encoder-decoder": {
+        "encoder": {"model_type": "vit"},
+        "decoder": {"model_type": "gpt2", "is_decoder": True, "add_cross_attention": True},
+    },
 }
 
 
@@ -105,15 +158,18 @@ def class_of(name: str) -> Any:
 
 
 def default_config(model_type: str, **changes: Any) -> Any:
-    """The default configuration, or with values for some keys."""
+    """The default configuration as it is when it has been in a file (lists, not tuples).
+
+    With `changes`, what a file with these values makes.
+    """
     import transformers
 
-    if model_type in _PAIRS:
-        encoder, decoder = _PAIRS[model_type]
-        changes.setdefault("encoder", {"model_type": encoder})
-        changes.setdefault("decoder", {"model_type": decoder, "is_decoder": True})
-        changes["decoder"]["add_cross_attention"] = True
-    return transformers.CONFIG_MAPPING[model_type](**changes)
+    config_class = transformers.CONFIG_MAPPING[model_type]
+    config = config_class(**copy.deepcopy(_MISSING.get(model_type, {}) | changes))
+    try:
+        return config_class.from_dict(json.loads(json.dumps(config.to_dict())))
+    except Exception:  # what it writes it does not read
+        return config
 
 
 def build(model_class: Any, config: Any, dtype: str = "bfloat16") -> Any:
@@ -138,3 +194,19 @@ def config_paths(config: Any, prefix: str = "") -> dict[str, Any]:
         if hasattr(inner, "to_dict"):
             found |= config_paths(inner, f"{prefix}.{key}" if prefix else key)
     return found
+
+
+@contextlib.contextmanager
+def time_limit(seconds: int = 20) -> Iterator[None]:
+    """Some values make a model of a million layers."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError(f"more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

@@ -2,61 +2,134 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from tools import knowledge_build as building
 from tools.knowledge_trees import ConflictError, Node, encode, merge, read
-from tools.knowledge_variants import variants
+from tools.knowledge_variants import Change, Small, changes
 
 _NUMBER = re.compile(r"(?:(?<=\.)|^)\d+(?=\.|$)")
+_MOST_PAIRS = 60  # configurations with two changes, for one class
 
 
 def records(model_type: str) -> dict[str, Any]:
     """The lines of one model type: its own, and one a class."""
-    seen = {}
-    for name in building.class_names(model_type):
-        found = _class_seen(model_type, name)
+    names = building.class_names(model_type)
+    seen: dict[str, Seen] = {}
+    telling: list[Change] | None = None
+    # The base model first: what changes it are the changes that the others are built with.
+    base = building.auto_mappings()["BASE"].get(model_type, ())
+    for name in sorted(names, key=lambda name: name not in base):
+        found = see(model_type, name, telling)
         if found is not None:
             seen[name] = found
+            if name in base:
+                telling = [*(telling or ()), *found.telling]
     if not seen:
         return {}
     known = {name: found.tree for name, found in seen.items()}
     lines = {f"{model_type}/{name}": _record(found, known) for name, found in seen.items()}
-    auto = {
-        role: next(name for name in building.auto_mappings()[tag][model_type] if name in seen)
-        for role, tag in building.ROLES.items()
-        if set(building.auto_mappings()[tag].get(model_type, ())) & seen.keys()
-    }
-    return {model_type: {"classes": list(seen), "auto": auto}, **lines}
+    kinds = {"classes": [name for name in names if name in seen], "auto": _roles(model_type, seen)}
+    return {model_type: kinds, **lines}
 
 
-class _Seen(NamedTuple):
-    """A class built, by default and otherwise."""
+def _roles(model_type: str, seen: Iterable[str]) -> dict[str, str]:
+    """What each auto class makes of the type."""
+    found = {}
+    for role, tag in building.ROLES.items():
+        names = building.auto_mappings()[tag].get(model_type, ())
+        name = next((name for name in names if name in seen), None)
+        if name is not None:
+            found[role] = name
+    return found
+
+
+class Seen(NamedTuple):
+    """A class built, by default and otherwise; `telling` changes gave it other modules."""
 
     tree: Node
     facts: dict[str, Any]
+    telling: list[Change]
 
 
-def _class_seen(model_type: str, name: str) -> _Seen | None:
+def see(model_type: str, name: str, telling: Sequence[Change] | None) -> Seen | None:
+    """A class in all its variants; None where not even the default is built.
+
+    `telling` are changes that matter to the base model, None where it is not known yet: others
+    are only tried where the source of the class has the key.
+    """
     try:
         model_class = building.class_of(name)
         model = building.build(model_class, building.default_config(model_type))
     except Exception as error:
-        print(f"{model_type}/{name}: {type(error).__name__}: {_first_line(error)}", file=sys.stderr)
+        _say(f"{model_type}/{name}: {type(error).__name__}: {_first_line(error)}")
         return None
     tree = read(model, Parts(model).of)
-    for what, config in variants(model_type, model):
+    small = Small(model_type, tree, lambda config: _tree(model_class, config))
+    tries = _Tries(model_class, small, tree)
+    worth = list(_worth_trying(model, small.config, telling))
+    for change in worth:
+        tries.attempt(change)
+    # A kind of layer that the default has none of has switches of its own.
+    kinds = [change for change in tries.telling if not isinstance(change.value, bool)]
+    switches = [change for change in worth if isinstance(change.value, bool)]
+    for kind, switch in itertools.islice(itertools.product(kinds, switches), _MOST_PAIRS):
+        tries.attempt(kind, switch)
+    return Seen(tries.tree, facts(model), tries.telling)
+
+
+class _Tries:
+    """Adds to the tree of a class what other configurations give it."""
+
+    def __init__(self, model_class: Any, small: Small, tree: Node) -> None:
+        self._class = model_class
+        self._small = small
+        self._names = set(tree.names())
+        self.tree = tree
+        self.telling: list[Change] = []
+
+    def attempt(self, *changes: Change) -> None:
+        """One more configuration: what does not build is nobody's checkpoint."""
+        config = self._small.changed(*changes)
+        other = None if config is None else _tree_if_built(self._class, config)
+        if other is None or set(other.names()) <= self._names:
+            return
         try:
-            other = building.build(model_class, config)
-            tree = merge(tree, read(other, Parts(other).of))
+            self.tree = merge(self.tree, other)
         except ConflictError as error:
-            print(f"{model_type}/{name} with {what}: {error}", file=sys.stderr)
-        except Exception:
-            continue  # what does not build is nobody's checkpoint
-    return _Seen(tree, facts(model))
+            _say(f"{self._class.__name__} with {', '.join(map(str, changes))}: {error}")
+            return
+        self._names |= set(other.names())
+        self.telling += [change for change in changes if change not in self.telling]
+
+
+def _worth_trying(model: Any, config: Any, telling: Sequence[Change] | None) -> Iterator[Change]:
+    source = inspect.getsource(type(model))
+    for change in changes(model, config):
+        if telling is None or change in telling or change.key in source:
+            yield change
+
+
+def _tree(model_class: Any, config: Any) -> Node:
+    model = building.build(model_class, config)
+    return read(model, Parts(model).of)
+
+
+def _tree_if_built(model_class: Any, config: Any) -> Node | None:
+    try:
+        with building.time_limit():
+            return _tree(model_class, config)
+    except Exception:
+        return None
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _first_line(error: Exception) -> str:
@@ -236,6 +309,6 @@ def _templates(pairs: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     return list(found)
 
 
-def _record(seen: _Seen, known: dict[str, Node]) -> dict[str, Any]:
+def _record(seen: Seen, known: dict[str, Node]) -> dict[str, Any]:
     others = {name: node for name, node in known.items() if node is not seen.tree}
     return {**seen.facts, "tree": encode(seen.tree, others)}

@@ -1,6 +1,7 @@
-"""Write what is known of transformers' model types.
+"""Write what is known of transformers' model types: every class is built on the meta device.
 
-`python -m tools.make_knowledge [--only TYPE ...]`. Every class is built on the meta device. Needs torch and transformers; takes minutes.
+`python -m tools.make_knowledge [--only TYPE ...]` needs torch and transformers, and timm,
+torchvision, pillow and scipy for the types whose classes do; takes about half an hour.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +32,10 @@ def classes(only: list[str] | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for model_type in only or building.model_types():
         start = time.monotonic()
-        found |= knowledge_classes.records(model_type)
+        try:
+            found |= knowledge_classes.records(model_type)
+        except Exception:
+            traceback.print_exc()
         print(f"{model_type} {time.monotonic() - start:.1f} s", file=sys.stderr)
     return found
 

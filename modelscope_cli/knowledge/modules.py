@@ -130,7 +130,7 @@ class ClassModules:
             part = self._parts[path].found
             if part is not None:
                 yield path, part.name, part.model_type
-                yield from ((f"{path}.{sub}", *rest) for sub, *rest in part.sub_models())
+                yield from ((f"{path}.{p}", name, kind) for p, name, kind in part.sub_models())
 
     @cached_property
     def _renamer(self) -> Renamer:
@@ -174,7 +174,7 @@ class _Part:
 
 def is_known_type(model_type: str | None) -> bool:
     """Whether there is anything about this model type."""
-    return isinstance(model_type, str) and look_up(_TABLE, model_type) is not None
+    return _type(model_type) is not None
 
 
 def find(
@@ -193,7 +193,7 @@ def find(
 def _find(
     model_type: Any, architecture: str | None, config: Mapping[str, Any], depth: int
 ) -> ClassModules | None:
-    kind = look_up(_TABLE, model_type) if isinstance(model_type, str) else None
+    kind = _type(model_type)
     if kind is None or not depth:
         return None
     name = architecture or kind["classes"][0]
@@ -207,6 +207,14 @@ def _find(
     return ClassModules(name, model_type, record, parts)
 
 
+def _type(model_type: Any) -> dict[str, Any] | None:
+    """The classes of a model type; "/" stands between a type and a class in the table."""
+    if not isinstance(model_type, str) or "/" in model_type:
+        return None
+    found: dict[str, Any] | None = look_up(_TABLE, model_type)
+    return found
+
+
 def _part(
     at: str, default: str, role: str, config: Mapping[str, Any], depth: int
 ) -> ClassModules | None:
@@ -216,6 +224,5 @@ def _part(
         inner = inner.get(key) if isinstance(inner, Mapping) else None
     inner = inner if isinstance(inner, Mapping) else {}
     said = inner.get("model_type", default)
-    kind = look_up(_TABLE, said) if isinstance(said, str) else None
-    name = (kind or {}).get("auto", {}).get(role)
+    name = (_type(said) or {}).get("auto", {}).get(role)
     return _find(said, name, inner, depth) if name else None

@@ -15,7 +15,6 @@ from modelscope_cli.knowledge.lines import look_up
 # A tensor name that is longer than that is nobody's: rules with `.*` take quadratic time.
 LONGEST_NAME = 1000
 _MERGING = ("MergeModulelist", "Concatenate", "ErnieFuseAndSplitTextVisionExperts")
-_BACKREFERENCE = re.compile(r"\\(\d+)")
 
 
 class Renamed(NamedTuple):
@@ -101,7 +100,7 @@ class Rule:
         at = match.re.groupindex[f"g{branch}"]
         if self.guarded:
             target = str(self._data["t"][branch])
-            return _BACKREFERENCE.sub(lambda m: match.group(at + int(m[1])), target)
+            return re.sub(r"\\(\d+)", lambda m: match.group(at + int(m[1])), target)
         target = str(self._data["t"][0])
         if r"\1" not in target:
             return target
@@ -174,17 +173,16 @@ class Renamer:
 
     def look_at(self, names: Iterable[str]) -> None:
         """Tell which names a file has: some renames only concern files with the old ones."""
-        waiting = [rule for rule in self._renamings if id(rule) in self._idle]
-        if not waiting:
-            return
-        for name in names:
+        for name in names if self._idle else ():
             if len(name) <= LONGEST_NAME:
-                self._wake(name, waiting)
+                self._wake(name)
 
-    def _wake(self, name: str, waiting: list[Rule]) -> None:
+    def _wake(self, name: str) -> None:
         for rule in self._renamings:
-            if rule in waiting and rule.guards(name):
-                self._idle.discard(id(rule))
+            if id(rule) in self._idle:
+                if not rule.guards(name):
+                    continue
+                self._idle.remove(id(rule))
             name = rule.apply(name) or name
 
     def rename(self, file_name: str) -> Renamed:
