@@ -22,6 +22,8 @@ from tools import knowledge_tables
 
 TABLE = "kv_cache"
 PAGE = Path(__file__).parent.parent / "docs" / "kv-cache.md"
+_NEEDED = ("per_layer_config", "indexer_types")
+_UNKNOWN = "differs: unknown here"
 EQUAL, NONE = "equal", "keeps none"
 _MAPPINGS = (
     "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
@@ -41,7 +43,7 @@ class Forward(NamedTuple):
 
     outcome: str
     when: str | None = None
-    typed: bool = False
+    needs: tuple[str, ...] = ()
     decoder: str | None = None
 
     @property
@@ -60,8 +62,13 @@ class Compared(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """The group of `kv_cache.jsonl` that the class belongs to."""
+        """The group of `kv_cache.jsonl` that the class belongs to.
+
+        What is unknown here for one configuration is so when asked, and takes nothing from another.
+        """
         ran = {forward.outcome for forward in (self.real, self.meta) if forward.ran}
+        if EQUAL in ran:
+            ran = {outcome for outcome in ran if not outcome.startswith(_UNKNOWN)}
         groups = {frozenset((EQUAL,)): "exact", frozenset((NONE,)): "none", frozenset(): "untried"}
         return groups.get(frozenset(ran), "differs")
 
@@ -110,11 +117,13 @@ def compared(class_name: str, truth: Truth) -> Forward:
 
     size = 8 * truth["dtype_bytes"]
     request = Request(truth["batch"], truth["tokens"], truth["encoder_tokens"], size, size)
-    ours = counted(truth["config"], class_name, request, typed=truth["typed"])
-    decoder = configs.text(truth["config"]).get("model_type")
-    about = (truth["when"], truth["typed"], decoder)
+    decoder = configs.text(truth["config"])
+    needs = ["layer_types"] if truth["typed"] else []
+    needs += [key for key in _NEEDED if decoder.get(key)]
+    about = (truth["when"], tuple(needs), decoder.get("model_type"))
+    ours = counted(truth["config"], class_name, request, needs=needs)
     if isinstance(ours, Unknown):
-        return Forward(f"differs: unknown here, {ours.reason}", *about)
+        return Forward(f"{_UNKNOWN}, {ours.reason}", *about)
     if (ours.bytes, ours.peak_bytes) == (truth["bytes"], truth["storage_bytes"]):
         return Forward(EQUAL, *about)
     return Forward(f"differs: {truth['bytes']:,} bytes, {ours.bytes:,} here", *about)
@@ -145,7 +154,8 @@ def records(rows: Iterable[Compared]) -> dict[str, Any]:
         line.setdefault(row.verdict, []).append(row.class_name)
         for forward in (row.real, row.meta):
             line |= {"when": forward.when} if forward.when else {}
-            line |= {"typed": True} if forward.typed else {}
+            needs = sorted({*line.get("needs", ()), *forward.needs})
+            line |= {"needs": needs} if needs else {}
             if forward.decoder:
                 decoders.add(forward.decoder)
     # A decoder saved by itself has its own type: "qwen2_vl_text".

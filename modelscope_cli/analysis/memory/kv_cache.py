@@ -6,15 +6,16 @@ whose cache is paged in blocks of 16 tokens and capped at the window, as vLLM's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscope_cli.analysis.memory.kv_held import Held, growing
 from modelscope_cli.analysis.memory.kv_known import known
 from modelscope_cli.analysis.memory.kv_layers import Layers, layer_count, layers
 from modelscope_cli.analysis.memory.kv_limits import context_limit
-from modelscope_cli.analysis.memory.kv_rules import head_width, key_heads
+from modelscope_cli.analysis.memory.kv_rules import INSTEAD, head_width, key_heads
 from modelscope_cli.analysis.memory.kv_settings import NotKnown, Settings
+from modelscope_cli.analysis.memory.kv_spelling import spelled
 from modelscope_cli.facts import Unknown
 from modelscope_cli.knowledge import configs
 
@@ -98,7 +99,7 @@ def kv_cache(
         return Unknown(str(why))
     if not fact.caches:
         return KVCache((), 0, 0, 0, 0, EXACT, fact.note)
-    cache = counted(config, architecture, request, typed=fact.typed)
+    cache = counted(config, architecture, request, needs=fact.needs)
     if isinstance(cache, Unknown):
         return cache
     notes = (fact.note, cache.note, _QUANTIZED if bits < _HALF else None)
@@ -107,23 +108,28 @@ def kv_cache(
 
 
 def counted(
-    config: Mapping[str, Any], architecture: str | None, request: Request, *, typed: bool
+    config: Mapping[str, Any],
+    architecture: str | None,
+    request: Request,
+    *,
+    needs: Sequence[str] = (),
 ) -> KVCache | Unknown:
-    """The same for a class that keeps a cache, known or not; `typed` if it has layer types."""
+    """The same for a class that keeps a cache, known or not; `needs` are keys it must have."""
     try:
-        found, note = _found(config, architecture, request, typed)
+        found, note = _found(spelled(config), architecture, request, needs)
     except NotKnown as why:
         return Unknown(str(why))
     return _summed(found, request, note)
 
 
 def _found(
-    config: Mapping[str, Any], architecture: str | None, request: Request, typed: bool
+    config: Mapping[str, Any], architecture: str | None, request: Request, needs: Sequence[str]
 ) -> tuple[list[Layers], str | None]:
     top, decoder = Settings(configs.effective(config)), Settings(configs.text(config))
     tokens = request.context
-    if typed and decoder.list_of("layer_types") is None:
-        raise NotKnown("which layer is of which type (layer_types) is not known")
+    for key in needs:
+        if not decoder.has(key, *INSTEAD.get(key, ())):
+            raise NotKnown(f"what its layers are like ({key}) is not known")
     if not top.flag("is_encoder_decoder") or (architecture or "").endswith(_DECODER_ALONE):
         return _with_images(layers(decoder, tokens), decoder, request.encoder_context)
     seen, note = _encoder_tokens(top, request)

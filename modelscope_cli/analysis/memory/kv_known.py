@@ -17,13 +17,13 @@ _GENERATING = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel", "LMMode
 
 
 class Known(NamedTuple):
-    """`exact`: a forward of this class left the bytes that ours says; `typed`: its layer types
-    are needed.
+    """`exact`: a forward of this class left the bytes that ours says; `needs`: the keys that tell
+    one layer from another.
     """
 
     caches: bool
     exact: bool = False
-    typed: bool = False
+    needs: tuple[str, ...] = ()
     note: str | None = None
 
 
@@ -54,7 +54,7 @@ def _recorded(
     if alone and configs.effective(config).get("is_encoder_decoder") is True:
         return Known(caches=False, note="encoders keep no cache")
     compared = architecture in exact if listed else bool(exact) and not tried
-    return Known(caches=True, exact=compared, typed=bool(record.get("typed")))
+    return Known(caches=True, exact=compared, needs=tuple(record.get("needs", ())))
 
 
 def _of_unknown_type(config: Mapping[str, Any], architecture: str | None) -> Known:

@@ -18,8 +18,21 @@ HEADS = (
     "num_heads",
     "n_heads",
 )
-_KEY_HEADS = ("decoder_num_key_value_heads", "num_key_value_heads", "num_kv_heads", "n_kv_heads")
-_HEAD_DIM = ("head_dim", "d_kv", "attention_head_dim", "attention_head_size", "dim_head")
+_KEY_HEADS = (
+    "decoder_num_key_value_heads",
+    "num_key_value_heads",
+    "num_kv_heads",
+    "n_kv_heads",
+    "multi_query_group_num",
+)
+_HEAD_DIM = (
+    "head_dim",
+    "d_kv",
+    "attention_head_dim",
+    "attention_head_size",
+    "dim_head",
+    "kv_channels",
+)
 # What layers of one type have of their own: name here -> name of what it replaces.
 _OF_WINDOWS = {
     "swa_num_attention_heads": "num_attention_heads",
@@ -32,10 +45,13 @@ _OF_FULL = {
     "num_global_key_value_heads": "num_key_value_heads",
 }
 
+# Where `per_layer_config` is not written out, these say the same.
+INSTEAD = {"per_layer_config": (*_OF_FULL, *_OF_WINDOWS)}
+
 
 def full(settings: Settings, tokens: int) -> Iterable[Held]:
     """Keys and values of every token."""
-    own = _own(settings, _OF_FULL)
+    own = _of_full(settings)
     kind = "latent" if is_latent(own) else "full"
     yield growing(kind, width(own), tokens)
 
@@ -170,8 +186,9 @@ def key_heads(settings: Settings) -> int:
     """Heads that keys and values have. Falcon's new architecture caches them spread out."""
     if settings.flag("new_decoder_architecture"):
         return settings.number(*HEADS)
-    if settings.flag("multi_query"):
-        return 1
+    multi_query = settings.raw("multi_query")
+    if isinstance(multi_query, bool):  # GPT-BigCode's other key says 1 either way
+        return 1 if multi_query else settings.number("num_kv_heads", *HEADS)
     return settings.number(*_KEY_HEADS, *HEADS)
 
 
@@ -180,6 +197,18 @@ def head_width(settings: Settings) -> int:
     if settings.has(*_HEAD_DIM):
         return settings.number(*_HEAD_DIM)
     return divided(settings, HIDDEN, HEADS)
+
+
+def _of_full(settings: Settings) -> Settings:
+    """Gemma 4's full layers are wider; the class moves these keys into `per_layer_config`."""
+    if settings.has("per_layer_config"):
+        return settings
+    own = _own(settings, _OF_FULL)
+    return (
+        own
+        if settings.raw("attention_k_eq_v") is not False
+        else own.overridden({"num_key_value_heads": settings.raw("num_key_value_heads")})
+    )
 
 
 def _own(settings: Settings, names: dict[str, str]) -> Settings:
