@@ -137,9 +137,9 @@ def size(flag: str, typed: str) -> int:
     found = _SIZE.fullmatch(typed.strip())
     if found is None or len(found[1]) > 20:
         raise UsageError(f"{flag}: {typed!r} is no size", "512MiB, 1GB, 0")
-    step = 1024 if found[3] else 1000
+    unit = (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " ")
     whole, _, part = found[1].partition(".")
-    return int(whole + part) * step ** " kmgt".index(found[2].lower() or " ") // 10 ** len(part)
+    return int(int(whole + part) * unit // 10 ** len(part))
 
 
 def contradictions(*, gpus: str | None, check: bool, fits: Sequence[str]) -> None:

@@ -230,12 +230,17 @@ def test_mxfp4_experts() -> None:
     assert found.quantization == sum(each.bytes for each in blocks)
 
 
-@pytest.mark.parametrize("quantizer", [checkpoints.nf4, checkpoints.gptq, checkpoints.nvfp4])
+DECLARED: Mapping[Any, Mapping[str, Any]] = {
+    checkpoints.nf4: checkpoints.BNB_4BIT,
+    checkpoints.gptq: checkpoints.GPTQ_4BIT,
+    checkpoints.nvfp4: checkpoints.NVFP4,
+}
+
+
+@pytest.mark.parametrize("quantizer", DECLARED)
 @pytest.mark.parametrize("plan", [BF16, F32], ids=["bf16", "f32"])
 def test_unpacked_at_a_dtype(quantizer: Any, plan: DtypePlan) -> None:
-    declared = {checkpoints.nf4: checkpoints.BNB_4BIT, checkpoints.gptq: checkpoints.GPTQ_4BIT,
-                checkpoints.nvfp4: checkpoints.NVFP4}[quantizer]  # fmt: skip
-    made = checkpoints.llama(LLAMA_TINY, quantizer, declared)
+    made = checkpoints.llama(LLAMA_TINY, quantizer, DECLARED[quantizer])
     found = amounts.plain(_stored(made), plan)
     size = {"BF16": 2, "F32": 4}[plan.dtype]
     weights = sum(rows * columns for rows, columns in _linear_shapes())
