@@ -40,8 +40,8 @@ def of(
     `runtime` is what CUDA itself takes of each card, in bytes. Raises UsageError for what the
     model has no limit or no cache for.
     """
-    found = _of_gguf(facts, asked, runtime) if facts.ref.format == "gguf" else None
-    found = found or _of_checkpoint(facts, asked, runtime, cards)
+    of_kind = _of_gguf if facts.ref.format == "gguf" else _of_checkpoint
+    found = of_kind(facts, asked, runtime, cards)
     if cards is not None:
         from modelscope_cli.footprint.cards import laid_out
 
@@ -50,10 +50,10 @@ def of(
     return _looked_deeper(facts, found, deeper)
 
 
-def _of_gguf(facts: ModelFacts, asked: Asked, runtime: int) -> Footprint:
+def _of_gguf(facts: ModelFacts, asked: Asked, runtime: int, cards: Cards | None) -> Footprint:
     from modelscope_cli.footprint.ggufs import of_gguf  # a few files alone need it
 
-    return of_gguf(facts, asked, runtime)
+    return of_gguf(facts, asked, runtime, cards)
 
 
 def _of_checkpoint(facts: ModelFacts, asked: Asked, runtime: int, cards: Cards | None) -> Footprint:

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from modelscope_cli.analysis.memory import gguf_cache, gguf_rows
-from modelscope_cli.analysis.memory.request import Asked
-from modelscope_cli.analysis.memory.rows import Model
-from modelscope_cli.facts import ModelFacts
+from collections.abc import Callable
+from typing import NamedTuple
+
+from modelscope_cli.analysis.memory import fit, gguf_cache, gguf_rows
+from modelscope_cli.analysis.memory.devices import Cards
+from modelscope_cli.analysis.memory.gguf_rows import GgufModel
+from modelscope_cli.analysis.memory.modes import Mode
+from modelscope_cli.analysis.memory.request import FIT, Asked
+from modelscope_cli.analysis.memory.rows import Model, Workload
+from modelscope_cli.errors import UsageError
+from modelscope_cli.facts import ModelFacts, Note, Unknown
+from modelscope_cli.footprint import cards as on
 from modelscope_cli.footprint.models import examined, gguf_models
 from modelscope_cli.footprint.result import Footprint
 from modelscope_cli.footprint.workload import notes, require_cache_dtype, workload
 
 
-def of_gguf(facts: ModelFacts, asked: Asked, runtime: int) -> Footprint:
+def of_gguf(facts: ModelFacts, asked: Asked, runtime: int, cards: Cards | None) -> Footprint:
     """Of GGUF files: the rows of one, or of several one row each."""
     require_cache_dtype(asked, is_gguf=True)
     files = gguf_models(facts)
     first, several = files[0], len(files) > 1
     limit = gguf_cache.context_limit(first.metadata)
-    work = workload(asked, limit)
     wanted = asked.modes[:1] if several else asked.modes
+    work, remarks = workload(asked, limit), list[Note]()
+    if cards is not None:
+        asking = _Asking(first, wanted[0], cards, runtime)
+        work, remarks = _fitted(asked, work, asking, limit or on.MOST_TOKENS)
     found = tuple(
         gguf_rows.row(file, mode, work, several=several) for file in files for mode in wanted
     )
@@ -28,5 +39,44 @@ def of_gguf(facts: ModelFacts, asked: Asked, runtime: int) -> Footprint:
     model = Model((first.prepared(),), {}, None)
     return Footprint(
         found, model, examined(facts).totals, work, limit, at_limit,
-        asked.context is not None, runtime, notes(work, limit),
+        asked.context is not None, runtime, (*notes(work, limit), *remarks),
     )  # fmt: skip
+
+
+class _Asking(NamedTuple):
+    """What is to fit: the first file in a mode, on cards."""
+
+    model: GgufModel
+    mode: Mode
+    cards: Cards
+    runtime: int
+
+
+def _fitted(
+    asked: Asked, work: Workload, asking: _Asking, most: int
+) -> tuple[Workload, list[Note]]:
+    """As much context, or as many sequences, as fit, where that was asked for."""
+    remarks = []
+    if asked.context == FIT:
+        found = _largest("--context", asking, lambda n: work._replace(context=n), most)
+        work = work._replace(context=max(found.value, 1))
+        remarks.append(on.told("--context", "tokens", found, asking.cards))
+    if asked.batch is None:
+        so_far = work
+        found = _largest("--batch", asking, lambda n: so_far._replace(batch=n), on.MOST_SEQUENCES)
+        work = work._replace(batch=max(found.value, 1))
+        remarks.append(on.told("--batch", "sequences", found, asking.cards))
+    return work, remarks
+
+
+def _largest(flag: str, asking: _Asking, at: Callable[[int], Workload], most: int) -> fit.Fit:
+    """All cards together are one room: llama.cpp splits layers by the memory that is free."""
+
+    def needed(count: int) -> int | Unknown:
+        return gguf_rows.row(asking.model, asking.mode, at(count)).peak_bytes()
+
+    room = sum(max(0, size - asking.runtime) for size in asking.cards.each)
+    found = fit.largest(needed, room, most)
+    if isinstance(found, Unknown):
+        raise UsageError(f"{flag} fit: {found.reason}")
+    return found

@@ -37,11 +37,22 @@ def placed_on(model: Model, row: Row, each: Sequence[int], runtime: int) -> list
 
     Unknown where the row is nothing that transformers places.
     """
+    if row.file is not None:
+        return _of_gguf(row, len(each))
     if len(model.components) != 1:
         return Unknown("a pipeline's components are placed one by one")
     if model.packed_by is not None:
         return Unknown(f"how transformers places weights packed by {model.packed_by} is not known")
     return over_cards(model.components[0], row.mode, [max(0, size - runtime) for size in each])
+
+
+def _of_gguf(row: Row, cards: int) -> list[Placed] | Unknown:
+    loaded = row.load_bytes
+    if isinstance(loaded, Unknown):
+        return loaded
+    if cards > 1:
+        return Unknown("llama.cpp splits a GGUF's layers by the memory that is free on each card")
+    return [Placed(f"{GPU}0", loaded, ("",))]
 
 
 def devices(
