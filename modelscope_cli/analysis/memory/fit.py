@@ -1,8 +1,8 @@
-"""What fits on the cards: the largest context or batch, the fewest cards, which card is short."""
+"""What fits on the cards: the largest context or batch, and the fewest cards."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from modelscope_cli.analysis.memory.devices import MOST_CARDS, Cards
@@ -71,31 +71,6 @@ def fewest(fits: Callable[[int], bool], most: int = MOST_CARDS) -> int | None:
         middle = (lower + upper) // 2
         lower, upper = (lower, middle) if fits(middle) else (middle, upper)
     return upper
-
-
-class Check(NamedTuple):
-    """Whether what each card needs is there. `short`: bytes that are missing, by device.
-
-    `spilled` are bytes of the model that the plan puts on no card.
-    """
-
-    fits: bool
-    short: Mapping[str, int]
-    spilled: int
-    needs: Mapping[str, int]
-
-
-def check(placed: Sequence[Placed], cards: Cards, extra: Sequence[int]) -> Check:
-    """Compare the cards with the model's bytes on each and `extra`: cache, activations, runtime."""
-    on_cards = dict(zip((f"cuda:{at}" for at in range(cards.number)), cards.each, strict=True))
-    held = {row.device: row.bytes for row in placed}
-    needs = {
-        device: held.get(device, 0) + more for device, more in zip(on_cards, extra, strict=True)
-    }
-    short = {device: need - on_cards[device] for device, need in needs.items()}
-    short = {device: missing for device, missing in short.items() if missing > 0}
-    spilled = sum(size for device, size in held.items() if device not in on_cards)
-    return Check(not short and not spilled, short, spilled, needs)
 
 
 def shared_out(total: int, placed: Sequence[Placed], layers: Sequence[str]) -> dict[str, int]:
