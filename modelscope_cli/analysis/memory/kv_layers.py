@@ -33,9 +33,9 @@ class Layers(NamedTuple):
 
 def layers(settings: Settings, tokens: int) -> list[Layers]:
     """What the layers of a decoder keep of `tokens` tokens. Raises NotKnown."""
-    special = _SPECIAL.get(str(settings.raw("model_type")))
-    if special is not None:
-        return list(special(settings, tokens))
+    model_type = settings.raw("model_type")
+    if isinstance(model_type, str) and model_type in _SPECIAL:
+        return list(_SPECIAL[model_type](settings, tokens))
     if settings.has("prompt_types"):  # CPM-Ant puts a learned prompt before every text
         tokens += settings.number_or(0, "prompt_length", least=0)
     count = layer_count(settings)
@@ -130,6 +130,12 @@ def _only_type(settings: Settings) -> str:
     return "chunked_attention" if settings.has("attention_chunk_size") else "full_attention"
 
 
+def _longcat(settings: Settings, tokens: int) -> Iterator[Layers]:
+    """LongCat: every layer has two attentions, each with a cache."""
+    count = settings.number("num_layers")
+    yield Layers(2 * count, held("full_attention", settings, tokens))
+
+
 def _rwkv(settings: Settings, tokens: int) -> Iterator[Layers]:
     hidden = settings.number(*HIDDEN)
     inner = settings.number_or(hidden, "attention_hidden_size")
@@ -157,6 +163,7 @@ def _reformer(settings: Settings, tokens: int) -> Iterable[Layers]:
 
 # Models whose cache is not the one that the others share, by model type.
 _SPECIAL: dict[str, Callable[[Settings, int], Iterable[Layers]]] = {
+    "longcat_flash": _longcat,
     "reformer": _reformer,
     "rwkv": _rwkv,
     "xlnet": _xlnet,

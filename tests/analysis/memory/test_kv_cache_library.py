@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from typing import Any
 
@@ -160,3 +161,63 @@ def test_fp8_is_one_byte_a_value_and_two_scales_a_layer() -> None:
     assert isinstance(ours, KVCache)
     assert held - ours.bytes == 8
     assert "8 bytes a layer" in str(ours.note)
+
+
+# What stands in files on the Hub and is gone from the object the class makes of it.
+SPELLED: list[tuple[str, str, dict[str, Any]]] = [
+    ("NemotronHForCausalLM", "nemotron_h", {"hybrid_override_pattern": "M-M*-ME*-"}),
+    ("NemotronHForCausalLM", "nemotron_h", {"layers_block_type": ["mamba", "attention", "moe"]}),
+    ("Gemma3ForCausalLM", "gemma3_text", {"num_hidden_layers": 7, "sliding_window_pattern": 3}),
+    ("Gemma4ForCausalLM", "gemma4_text", {"global_head_dim": 384}),
+    ("Gemma4ForCausalLM", "gemma4_text", {"num_kv_shared_layers": 10}),
+    (
+        "Gemma4ForCausalLM",
+        "gemma4_text",
+        {"attention_k_eq_v": True, "num_global_key_value_heads": 1},
+    ),
+    ("Qwen3NextForCausalLM", "qwen3_next", {"full_attention_interval": 3}),
+    (
+        "KimiLinearForCausalLM",
+        "kimi_linear",
+        {
+            "num_hidden_layers": 5,
+            "linear_attn_config": {
+                "full_attn_layers": [2, 5],
+                "kda_layers": [1, 3, 4],
+                "head_dim": 64,
+                "num_heads": 8,
+                "short_conv_kernel_size": 3,
+            },
+        },
+    ),
+    ("GlmMoeDsaForCausalLM", "glm_moe_dsa", {"index_topk_freq": 4, "num_hidden_layers": 9}),
+    (
+        "GlmMoeDsaForCausalLM",
+        "glm_moe_dsa",
+        {"num_hidden_layers": 6, "index_topk_pattern": "FFSSFS"},
+    ),
+    ("MiMoV2FlashForCausalLM", "mimo_v2_flash", {"sliding_window_size": 64}),
+    ("Cohere2ForCausalLM", "cohere2", {"sliding_window_pattern": 2}),
+    ("LongcatFlashForCausalLM", "longcat_flash", {"num_layers": 5}),
+    ("BambaForCausalLM", "bamba", {"attn_layer_indices": [3, 9]}),
+    ("RecurrentGemmaForCausalLM", "recurrent_gemma", {"block_types": ["recurrent", "attention"]}),
+]
+
+
+@pytest.mark.parametrize(("name", "model_type", "said"), SPELLED, ids=str)
+def test_files_and_what_the_class_makes_of_them_count_the_same(
+    name: str, model_type: str, said: dict[str, Any]
+) -> None:
+    from_file = {"model_type": model_type, **said}
+    made = transformers.CONFIG_MAPPING[model_type](**said)
+    written_out = json.loads(made.to_json_string(use_diff=False))
+    if getattr(made, "layer_types", None) is not None:  # it may be a property
+        written_out["layer_types"] = made.layer_types
+    written_out["num_hidden_layers"] = made.num_hidden_layers
+    ours, again = (
+        kv_cache(config, name, batch=1, context=3000, dtype_bytes=2)
+        for config in (from_file, written_out)
+    )
+    assert isinstance(ours, KVCache), ours
+    assert isinstance(again, KVCache), again
+    assert ours.layers == again.layers
