@@ -26,10 +26,11 @@ def _asked() -> str:
         )
     except FileNotFoundError as error:
         raise UsageError(
-            "--gpus auto: no nvidia-smi here, so no GPU is seen", "name the cards: 4x80GiB"
+            "--gpus auto: no GPU is visible here: there is no nvidia-smi", "name the cards: 4x80GiB"
         ) from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UsageError(
-            f"--gpus auto: nvidia-smi gives no answer: {error}", "name the cards: 4x80GiB"
+            f"--gpus auto: no GPU is visible here: nvidia-smi gives no answer: {error}",
+            "name the cards: 4x80GiB",
         ) from error
     return done.stdout.decode("utf-8", "replace")

@@ -182,7 +182,7 @@ def test_this_machine_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("failure", "said"),
     [
-        (FileNotFoundError(), "no nvidia-smi here"),
+        (FileNotFoundError(), "visible here: there is no nvidia-smi"),
         (PermissionError("denied"), "no answer: denied"),
     ],
 )
