@@ -22,7 +22,7 @@ from tools import knowledge_tables
 
 TABLE = "kv_cache"
 PAGE = Path(__file__).parent.parent / "docs" / "kv-cache.md"
-_NEEDED = ("per_layer_config", "indexer_types")
+_NEEDED = ("layer_types", "indexer_types")
 _UNKNOWN = "differs: unknown here"
 EQUAL, NONE = "equal", "keeps none"
 _MAPPINGS = (
@@ -43,7 +43,6 @@ class Forward(NamedTuple):
 
     outcome: str
     when: str | None = None
-    needs: tuple[str, ...] = ()
     decoder: str | None = None
 
     @property
@@ -118,10 +117,8 @@ def compared(class_name: str, truth: Truth) -> Forward:
     size = 8 * truth["dtype_bytes"]
     request = Request(truth["batch"], truth["tokens"], truth["encoder_tokens"], size, size)
     decoder = configs.text(truth["config"])
-    needs = ["layer_types"] if truth["typed"] else []
-    needs += [key for key in _NEEDED if decoder.get(key)]
-    about = (truth["when"], tuple(needs), decoder.get("model_type"))
-    ours = counted(truth["config"], class_name, request, needs=needs)
+    about = (truth["when"], decoder.get("model_type"))
+    ours = counted(truth["config"], class_name, request)
     if isinstance(ours, Unknown):
         return Forward(f"{_UNKNOWN}, {ours.reason}", *about)
     if (ours.bytes, ours.peak_bytes) == (truth["bytes"], truth["storage_bytes"]):
@@ -154,14 +151,25 @@ def records(rows: Iterable[Compared]) -> dict[str, Any]:
         line.setdefault(row.verdict, []).append(row.class_name)
         for forward in (row.real, row.meta):
             line |= {"when": forward.when} if forward.when else {}
-            needs = sorted({*line.get("needs", ()), *forward.needs})
-            line |= {"needs": needs} if needs else {}
-            if forward.decoder:
-                decoders.add(forward.decoder)
+            decoders |= {forward.decoder} if forward.decoder else set()
     # A decoder saved by itself has its own type: "qwen2_vl_text".
-    for name in decoders - set(found):
-        found[name] = {"part": True}
+    found |= {name: {"part": True} for name in decoders - set(found)}
+    for model_type, line in found.items():
+        line |= _needs(model_type)
     return found
+
+
+def _needs(model_type: str) -> dict[str, list[str]]:
+    """The keys by which the class tells one layer from another."""
+    from transformers import CONFIG_MAPPING
+
+    try:
+        decoder = CONFIG_MAPPING[model_type]().get_text_config(decoder=True)
+    except Exception:  # a default that the class itself refuses
+        return {}
+    needs = [key for key in _NEEDED if getattr(decoder, key, None) is not None]
+    needs += ["per_layer_config"] if decoder.is_heterogeneous else []
+    return {"needs": needs} if needs else {}
 
 
 def page(rows: Sequence[Compared], version: str) -> str:

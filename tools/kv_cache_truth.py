@@ -29,8 +29,7 @@ class Left(NamedTuple):
     """Bytes of a cache after one prefill. `config` is the config.json that goes with it.
 
     `when` is the key that had to be true for the class to keep anything; `dtype_bytes` are the
-    model's; `encoder_tokens` what its cross attention holds; `typed`: its class says which layer
-    is of which type.
+    model's; `encoder_tokens` what its cross attention holds.
     """
 
     bytes: int
@@ -40,7 +39,6 @@ class Left(NamedTuple):
     tokens: int
     encoder_tokens: int | None
     when: str | None
-    typed: bool
     config: dict[str, Any]
 
 
@@ -109,8 +107,7 @@ def _left(model_class: Any, config: Any, dtype: torch.dtype, when: str | None) -
         raise NoCache
     size = torch.empty(0, dtype=dtype).element_size()
     batch, crossed = _batch(kept.cache), _crossed(kept.cache)
-    typed = getattr(config.get_text_config(decoder=True), "layer_types", None) is not None
-    return Left(logical, storage, size, batch, kept.tokens, crossed, when, typed, written)
+    return Left(logical, storage, size, batch, kept.tokens, crossed, when, written)
 
 
 def _make_decoder(config: Any) -> None:

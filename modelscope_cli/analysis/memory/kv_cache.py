@@ -6,11 +6,11 @@ whose cache is paged in blocks of 16 tokens and capped at the window, as vLLM's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscope_cli.analysis.memory.kv_held import Held, growing
-from modelscope_cli.analysis.memory.kv_known import known
+from modelscope_cli.analysis.memory.kv_known import known, needs
 from modelscope_cli.analysis.memory.kv_layers import Layers, layer_count, layers
 from modelscope_cli.analysis.memory.kv_limits import context_limit
 from modelscope_cli.analysis.memory.kv_rules import INSTEAD, head_width, key_heads
@@ -99,7 +99,7 @@ def kv_cache(
         return Unknown(str(why))
     if not fact.caches:
         return KVCache((), 0, 0, 0, 0, EXACT, fact.note)
-    cache = counted(config, architecture, request, needs=fact.needs)
+    cache = counted(config, architecture, request)
     if isinstance(cache, Unknown):
         return cache
     notes = (fact.note, cache.note, _QUANTIZED if bits < _HALF else None)
@@ -108,26 +108,23 @@ def kv_cache(
 
 
 def counted(
-    config: Mapping[str, Any],
-    architecture: str | None,
-    request: Request,
-    *,
-    needs: Sequence[str] = (),
+    config: Mapping[str, Any], architecture: str | None, request: Request
 ) -> KVCache | Unknown:
-    """The same for a class that keeps a cache, known or not; `needs` are keys it must have."""
+    """The same for a class that keeps a cache, known or not."""
     try:
-        found, note = _found(spelled(config), architecture, request, needs)
+        found, note = _found(spelled(config), architecture, request)
     except NotKnown as why:
         return Unknown(str(why))
     return _summed(found, request, note)
 
 
 def _found(
-    config: Mapping[str, Any], architecture: str | None, request: Request, needs: Sequence[str]
+    config: Mapping[str, Any], architecture: str | None, request: Request
 ) -> tuple[list[Layers], str | None]:
-    top, decoder = Settings(configs.effective(config)), Settings(configs.text(config))
+    text = configs.text(config)
+    top, decoder = Settings(configs.effective(config)), Settings(text)
     tokens = request.context
-    for key in needs:
+    for key in needs(text):
         if not decoder.has(key, *INSTEAD.get(key, ())):
             raise NotKnown(f"what its layers are like ({key}) is not known")
     if not top.flag("is_encoder_decoder") or (architecture or "").endswith(_DECODER_ALONE):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.memory.kv_settings import NotKnown, quoted
@@ -17,26 +17,33 @@ _GENERATING = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel", "LMMode
 
 
 class Known(NamedTuple):
-    """`exact`: a forward of this class left the bytes that ours says; `needs`: the keys that tell
-    one layer from another.
-    """
+    """`exact`: a forward of this class left the bytes that ours says."""
 
     caches: bool
     exact: bool = False
-    needs: tuple[str, ...] = ()
     note: str | None = None
 
 
 def known(config: Mapping[str, Any], architecture: str | None) -> Known:
     """What is known of a class. Raises NotKnown for what may be anything."""
     model_type = config.get("model_type")
-    if isinstance(model_type, str) and len(model_type) < _LONGEST:
-        record = look_up(_TABLE, model_type)
-        if record is not None:
-            return _recorded(record, config, architecture)
-        if configs.is_known_config(model_type):
-            return Known(caches=False, note="encoders keep no cache")
+    record = _record(model_type)
+    if record is not None:
+        return _recorded(record, config, architecture)
+    if isinstance(model_type, str) and configs.is_known_config(model_type):
+        return Known(caches=False, note="encoders keep no cache")
     return _of_unknown_type(config, architecture)
+
+
+def needs(decoder: Mapping[str, Any]) -> Sequence[str]:
+    """The keys by which a decoder's class tells one layer from another."""
+    record = _record(decoder.get("model_type"))
+    return record.get("needs", ()) if record is not None else ()
+
+
+def _record(model_type: Any) -> Mapping[str, Any] | None:
+    named = isinstance(model_type, str) and len(model_type) < _LONGEST
+    return look_up(_TABLE, model_type) if named else None
 
 
 def _recorded(
@@ -54,7 +61,7 @@ def _recorded(
     if alone and configs.effective(config).get("is_encoder_decoder") is True:
         return Known(caches=False, note="encoders keep no cache")
     compared = architecture in exact if listed else bool(exact) and not tried
-    return Known(caches=True, exact=compared, needs=tuple(record.get("needs", ())))
+    return Known(caches=True, exact=compared)
 
 
 def _of_unknown_type(config: Mapping[str, Any], architecture: str | None) -> Known:
