@@ -15,7 +15,7 @@ from modelscope_cli.analysis.memory.kv_layers import Layers, layer_count, layers
 from modelscope_cli.analysis.memory.kv_limits import context_limit
 from modelscope_cli.analysis.memory.kv_rules import INSTEAD, head_width, key_heads
 from modelscope_cli.analysis.memory.kv_settings import NotKnown, Settings
-from modelscope_cli.analysis.memory.kv_spelling import spelled
+from modelscope_cli.analysis.memory.kv_spelling import layer_types_said, spelled
 from modelscope_cli.facts import Unknown
 from modelscope_cli.knowledge import configs
 
@@ -121,7 +121,8 @@ def counted(
 def _found(
     config: Mapping[str, Any], architecture: str | None, request: Request
 ) -> tuple[list[Layers], str | None]:
-    text = configs.text(config)
+    said = layer_types_said(config)
+    text = configs.text(config) if said is None else {**configs.text(config), "layer_types": said}
     top, decoder = Settings(configs.effective(config)), Settings(text)
     tokens = request.context
     for key in needs(text):

@@ -22,6 +22,8 @@ _LAYERS = (
 )
 _MOST_LAYERS = 4_096  # the deepest published model has a few hundred
 _SHARED = "dummy"
+_LARGEST = 1_000  # of a factor
+_BLOCKS = {"recurrent": "linear_attention", "attention": "sliding_attention"}
 
 
 class Layers(NamedTuple):
@@ -59,7 +61,7 @@ _Type = tuple[str, tuple[tuple[str, Any], ...]]
 
 def _types(settings: Settings, count: int) -> Mapping[_Type, int]:
     """Layer types with what overrides the configuration in them, each with its layers."""
-    named = settings.list_of("layer_types")
+    named = settings.list_of("layer_types") or _cycled(settings, count)
     sharing = _shared(settings, count)
     overrides = _Overrides(settings, count)
     if named is None and not overrides:
@@ -75,6 +77,14 @@ def _types(settings: Settings, count: int) -> Mapping[_Type, int]:
             kind = str(named[layer])
         found[kind or _only_type(settings.overridden(dict(own_settings))), own_settings] += 1
     return found
+
+
+def _cycled(settings: Settings, count: int) -> list[str] | None:
+    """RecurrentGemma's blocks, over and over."""
+    blocks = settings.list_of("block_types")
+    if not blocks:
+        return None
+    return [_BLOCKS.get(str(blocks[layer % len(blocks)]), "") for layer in range(count)]
 
 
 class _Overrides:
@@ -145,9 +155,16 @@ def _rwkv(settings: Settings, tokens: int) -> Iterator[Layers]:
 
 def _xlstm(settings: Settings, tokens: int) -> Iterator[Layers]:
     heads = settings.number(*HEADS)
-    keys, values = settings.number("qk_head_dim"), settings.number("v_head_dim")
+    keys, values = (_xlstm_head(settings, f"{name}_dim_factor", heads) for name in ("qk", "v"))
     count = settings.number("num_blocks", *_LAYERS)
     yield Layers(count, [constant("linear", states=heads * (keys * values + keys + 1))])
+
+
+def _xlstm_head(settings: Settings, factor: str, heads: int) -> int:
+    share = settings.raw(factor)
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < _LARGEST:
+        raise NotKnown(f"{factor} is {quoted(share)}")
+    return int((settings.number(*HIDDEN) * share + 63) // 64) * 64 // heads
 
 
 def _xlnet(settings: Settings, tokens: int) -> Iterator[Layers]:

@@ -45,8 +45,11 @@ _OF_FULL = {
     "num_global_key_value_heads": "num_key_value_heads",
 }
 
-# Where `per_layer_config` is not written out, these say the same.
-INSTEAD = {"per_layer_config": (*_OF_FULL, *_OF_WINDOWS)}
+# Where a key is not written out, these say the same.
+INSTEAD = {
+    "layer_types": ("block_types",),
+    "per_layer_config": (*_OF_FULL, *_OF_WINDOWS),
+}
 
 
 def full(settings: Settings, tokens: int) -> Iterable[Held]:

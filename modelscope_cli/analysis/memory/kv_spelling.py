@@ -12,6 +12,8 @@ _DEEPEST = 4  # sub-configurations within each other
 _MOST_LAYERS = 4_096
 _BLOCKS = {"M": "linear_attention", "E": "moe", "*": "full_attention", "-": "mlp"}
 _INDEXERS = {"F": "full", "S": "shared"}
+_DECODERS = ("decoder", "generator", "text_config", "decoder_config", "thinker_config")
+_TYPES = ("layer_types", "layers_block_type")
 _Pairs = Iterator[tuple[str, Any]]
 
 
@@ -27,6 +29,20 @@ def spelled(config: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
                 if found.get(name) is None:
                     found[name] = value
     return found
+
+
+def layer_types_said(config: Mapping[str, Any]) -> list[Any] | None:
+    """The list that the file itself gives for its decoder; no class changes it but by renaming,
+    save those with an indexer.
+    """
+    level: Mapping[str, Any] = config
+    for _ in range(_DEEPEST):
+        inner = next((level[key] for key in _DECODERS if isinstance(level.get(key), Mapping)), None)
+        if inner is None:
+            break
+        level = inner
+    said = next((level[key] for key in _TYPES if isinstance(level.get(key), list)), None)
+    return None if "index_head_dim" in level else said
 
 
 def _block_pattern(config: Mapping[str, Any], pattern: Any) -> _Pairs:
