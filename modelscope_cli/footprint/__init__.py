@@ -9,8 +9,9 @@ from modelscope_cli.analysis.memory.devices import Cards
 from modelscope_cli.analysis.memory.kv_cache import context_limit
 from modelscope_cli.analysis.memory.request import FIT, Asked
 from modelscope_cli.analysis.memory.rows import Workload
+from modelscope_cli.errors import UsageError
 from modelscope_cli.facts import ModelFacts, Note
-from modelscope_cli.footprint.models import examined, model_of
+from modelscope_cli.footprint.models import examined, model_of, totals_of
 from modelscope_cli.footprint.result import Footprint
 from modelscope_cli.footprint.workload import notes, require_cache_dtype, workload
 
@@ -40,7 +41,11 @@ def of(
     `runtime` is what CUDA itself takes of each card, in bytes. Raises UsageError for what the
     model has no limit or no cache for.
     """
-    of_kind = _of_gguf if facts.ref.format == "gguf" else _of_checkpoint
+    is_gguf = facts.ref.format == "gguf"
+    if is_gguf and (deeper.exact or deeper.measure):
+        flag = "--exact" if deeper.exact else "--measure"
+        raise UsageError(f"{flag} asks transformers, a GGUF's figures are llama.cpp's")
+    of_kind = _of_gguf if is_gguf else _of_checkpoint
     found = of_kind(facts, asked, runtime, cards)
     if cards is not None:
         from modelscope_cli.footprint.cards import laid_out
@@ -72,7 +77,9 @@ def _of_checkpoint(facts: ModelFacts, asked: Asked, runtime: int, cards: Cards |
         at_limit = rows.cache_of(model, found[0].dtype, work._replace(context=limit))
     said = asked.context is not None
     told = (*notes(work, limit), *remarks)
-    return Footprint(found, model, tensors.totals, work, limit, at_limit, said, runtime, told)
+    return Footprint(
+        found, model, totals_of(facts, tensors), work, limit, at_limit, said, runtime, told
+    )
 
 
 def _fitted(

@@ -9,7 +9,7 @@ from modelscope_cli.analysis import params
 from modelscope_cli.analysis.memory.gguf_rows import GgufModel
 from modelscope_cli.analysis.memory.prepared import Prepared, prepare
 from modelscope_cli.analysis.memory.rows import Model
-from modelscope_cli.analysis.params import Choice, Params
+from modelscope_cli.analysis.params import Choice, Params, Totals
 from modelscope_cli.analysis.roles import RowFact
 from modelscope_cli.facts import FileFact, ModelFacts, TensorTable, Unknown
 from modelscope_cli.formats.gguf_file_type import file_type_name
@@ -20,6 +20,14 @@ def examined(facts: ModelFacts) -> Params:
     """All tensors, with their roles; none where the facts have none."""
     table = facts.tensors if isinstance(facts.tensors, TensorTable) else TensorTable()
     return params.examine(facts, table, Choice())
+
+
+def totals_of(facts: ModelFacts, found: Params) -> Totals:
+    """Sums over all tensors; of weights that are not there nothing is known."""
+    if isinstance(facts.tensors, Unknown):
+        unknown = facts.tensors
+        return found.totals._replace(parameters=unknown, active_parameters=unknown)
+    return found.totals
 
 
 def model_of(facts: ModelFacts, found: Params | None = None) -> Model:

@@ -58,7 +58,9 @@ def _row(model: GgufModel, mode: Mode, work: Workload) -> Row:
     own = model.prepared()
     dtype = mode.float_dtype(own.dtype)
     if mode.scheme is not None:
-        loaded: tuple[Part, ...] = tuple(Part(part, Unknown(_ORIGINAL), "exact") for part in LOADED)
+        loaded: tuple[Part, ...] = tuple(
+            Part(part, Unknown(_ORIGINAL), "estimate", _ORIGINAL) for part in LOADED
+        )
     else:
         sizes = amounts.plain(own.held, own.plan(dtype))
         loaded = tuple(

@@ -182,9 +182,18 @@ def hold(
 def _stored(fact: RowFact, table: TensorTable) -> Stored:
     first, grid = fact.row.indices[0], fact.row.grid
     template = fact.row.template if grid else table.names[first]
+    if fact.members:
+        template = _weight_name(template, fact.members[0][0])
     logical = fact.logical if isinstance(fact.logical, Logical) else None
     shape = table.shapes[first] if logical is None else logical.shape
     return Stored(template, grid, shape, prod(shape), table.dtypes[first], fact)
+
+
+def _weight_name(packed: str, suffix: str) -> str:
+    """What a packed tensor is of: `x.qweight` of `x.weight`, `experts.up_blocks` of its stem."""
+    if suffix in ("", ".weight"):
+        return packed
+    return packed.removesuffix(suffix) + (".weight" if suffix.startswith(".") else "")
 
 
 class _Collector:
@@ -214,8 +223,9 @@ class _Collector:
         parameters = [(target, self.model_class.parameter(target)) for target in targets]
         known = [(target, found) for target, found in parameters if found is not None]
         if not known:
+            # A buffer that is none of its class's persistent ones is never read.
             reason = "its class has no such parameter"
-            self._drop(stored, stored.times, reason, certain=False)
+            self._drop(stored, stored.times, reason, certain=stored.fact.role == BUFFER)
             return
         axes = self._axes(stored, name)
         for at, (target, parameter) in enumerate(known):

@@ -118,7 +118,7 @@ def row(model: Model, mode: Mode, work: Workload) -> Row:
     dtype = mode.float_dtype(model.dtype)
     found = weigh(model, mode)
     if isinstance(found, Unknown):
-        loaded = [Part(part, found, "exact") for part in LOADED]
+        loaded = [Part(part, found, "estimate", found.reason) for part in LOADED]
         found = Amounts()
     else:
         loaded = list(_loaded_parts(model, mode, found))
