@@ -40,10 +40,10 @@ def layers(settings: Settings, tokens: int) -> list[Layers]:
         return list(_SPECIAL[model_type](settings, tokens))
     if settings.has("prompt_types"):  # CPM-Ant puts a learned prompt before every text
         tokens += settings.number_or(0, "prompt_length", least=0)
-    count = layer_count(settings)
+    kinds = _types(settings, layer_count(settings))
     return [
         Layers(count, held(layer_type, settings.overridden(dict(own)) if own else settings, tokens))
-        for (layer_type, own), count in _types(settings, count).items()
+        for (layer_type, own), count in kinds.items()
     ]
 
 

@@ -198,6 +198,12 @@ SPELLED: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("MiMoV2FlashForCausalLM", "mimo_v2_flash", {"sliding_window_size": 64}),
     ("Cohere2ForCausalLM", "cohere2", {"sliding_window_pattern": 2}),
+    ("Qwen2ForCausalLM", "qwen2", {"use_sliding_window": False, "sliding_window": 64}),
+    (
+        "Qwen2ForCausalLM",
+        "qwen2",
+        {"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 3},
+    ),
     ("LongcatFlashForCausalLM", "longcat_flash", {"num_layers": 5}),
     ("BambaForCausalLM", "bamba", {"attn_layer_indices": [3, 9]}),
     ("RecurrentGemmaForCausalLM", "recurrent_gemma", {"block_types": ["recurrent", "attention"]}),
