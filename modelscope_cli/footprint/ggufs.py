@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from modelscope_cli.analysis import params
 from modelscope_cli.analysis.memory import fit, gguf_cache, gguf_rows
 from modelscope_cli.analysis.memory.devices import Cards
 from modelscope_cli.analysis.memory.gguf_rows import GgufModel
 from modelscope_cli.analysis.memory.modes import Mode
 from modelscope_cli.analysis.memory.request import FIT, Asked
 from modelscope_cli.analysis.memory.rows import Model, Workload
+from modelscope_cli.analysis.params import Choice
 from modelscope_cli.errors import UsageError
-from modelscope_cli.facts import ModelFacts, Note, Unknown
+from modelscope_cli.facts import FileFact, ModelFacts, Note, TensorTable, Unknown
 from modelscope_cli.footprint import cards as on
-from modelscope_cli.footprint.models import examined, gguf_models
+from modelscope_cli.footprint.models import examined
 from modelscope_cli.footprint.result import Footprint
 from modelscope_cli.footprint.workload import notes, require_cache_dtype, workload
+from modelscope_cli.formats.gguf_file_type import file_type_name
 
 
 def of_gguf(facts: ModelFacts, asked: Asked, runtime: int, cards: Cards | None) -> Footprint:
@@ -41,6 +44,35 @@ def of_gguf(facts: ModelFacts, asked: Asked, runtime: int, cards: Cards | None) 
         found, model, examined(facts).totals, work, limit, at_limit,
         asked.context is not None, runtime, (*notes(work, limit), *remarks),
     )  # fmt: skip
+
+
+def gguf_models(facts: ModelFacts) -> list[GgufModel]:
+    """The GGUF files of a model, the parts of a split set together."""
+    table = facts.tensors if isinstance(facts.tensors, TensorTable) else TensorTable()
+    at: dict[str | None, list[int]] = {}
+    for index, path in enumerate(table.files):
+        at.setdefault(path, []).append(index)
+    return [
+        _model(facts, parts[0], table.take(i for part in parts for i in at.get(part.path, ())))
+        for parts in _sets(facts.files)
+    ]
+
+
+def _sets(files: Iterable[FileFact]) -> list[list[FileFact]]:
+    """The files as they belong together: parts follow each other, the first is number 0."""
+    sets: list[list[FileFact]] = []
+    for file in files:
+        if sets and file.metadata.get("split.no") not in (None, 0):
+            sets[-1].append(file)
+        else:
+            sets.append([file])
+    return sets
+
+
+def _model(facts: ModelFacts, file: FileFact, table: TensorTable) -> GgufModel:
+    rows = params.examine(facts, table, Choice()).rows
+    name = file_type_name(file.metadata, file.path)
+    return GgufModel(file.path, name, file.metadata, rows, table)
 
 
 class _Asking(NamedTuple):

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelscope_cli.analysis import params
-from modelscope_cli.analysis.memory.gguf_rows import GgufModel
 from modelscope_cli.analysis.memory.prepared import Prepared, prepare
 from modelscope_cli.analysis.memory.rows import Model
 from modelscope_cli.analysis.params import Choice, Params, Totals
 from modelscope_cli.analysis.roles import RowFact
-from modelscope_cli.facts import FileFact, ModelFacts, TensorTable, Unknown
-from modelscope_cli.formats.gguf_file_type import file_type_name
+from modelscope_cli.facts import ModelFacts, TensorTable, Unknown
 from modelscope_cli.schemes.base import Logical
 
 
@@ -66,25 +64,3 @@ def _packed_by(found: Sequence[RowFact]) -> str | None:
         if isinstance(fact.logical, Logical):
             return fact.logical.scheme
     return None
-
-
-def gguf_models(facts: ModelFacts) -> list[GgufModel]:
-    """The GGUF files of a model, the parts of a split set together."""
-    table = facts.tensors if isinstance(facts.tensors, TensorTable) else TensorTable()
-    sets: list[list[FileFact]] = []
-    for file in facts.files:
-        if sets and file.metadata.get("split.no") not in (None, 0):
-            sets[-1].append(file)
-        else:
-            sets.append([file])
-    at: dict[str | None, list[int]] = {}
-    for index, path in enumerate(table.files):
-        at.setdefault(path, []).append(index)
-    found = []
-    for parts in sets:
-        own = table.take([index for part in parts for index in at.get(part.path, ())])
-        first = parts[0]
-        rows_ = params.examine(facts, own, Choice()).rows
-        name = file_type_name(first.metadata, first.path)
-        found.append(GgufModel(first.path, name, first.metadata, rows_, own))
-    return found
