@@ -75,6 +75,44 @@ def test_gemma_as_llama_cpp_logged_it() -> None:
     assert found.bytes_per_token == 3 * 2 * 256 * 2  # a full window takes no more
 
 
+SMALL: Keys = {
+    "block_count": 4, "embedding_length": 256, "attention.head_count": 4,
+    "attention.head_count_kv": 2, "attention.key_length": 64, "attention.value_length": 64,
+}  # fmt: skip
+WINDOW: Keys = {**SMALL, "attention.sliding_window": 300}
+MAMBA: Keys = {
+    "block_count": 4, "embedding_length": 256, "attention.head_count": 0, "ssm.conv_kernel": 4,
+    "ssm.inner_size": 512, "ssm.state_size": 16,
+}  # fmt: skip
+LATENT: Keys = {
+    "block_count": 2, "embedding_length": 256, "attention.head_count": 4,
+    "attention.head_count_kv": 1, "attention.key_length": 80, "attention.value_length": 64,
+    "attention.key_length_mla": 48, "attention.value_length_mla": 32,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("architecture", "keys", "tokens", "mebibytes"),
+    [
+        ("gemma2", WINDOW, Tokens(1, 4096), {"full": 4.00, "sliding": 1.00}),
+        ("gemma2", WINDOW, Tokens(3, 1000), {"full": 3.00, "sliding": 3.00}),
+        ("gemma3", {**WINDOW, "attention.sliding_window_pattern": [True, False, True, True]},
+         Tokens(1, 4096), {"full": 2.00, "sliding": 1.50}),
+        ("smallthinker", WINDOW, Tokens(1, 8192), {"full": 4.00, "sliding": 6.75}),
+        ("mamba", MAMBA, Tokens(2, 4096), {"ssm": 0.30}),
+        ("deepseek2", LATENT, Tokens(1, 4096), {"latent": 1.25}),
+    ],
+)  # fmt: skip
+def test_small_models_as_llama_cpp_logged_them(
+    architecture: str, keys: Keys, tokens: Tokens, mebibytes: dict[str, float]
+) -> None:
+    """Files of these shapes, all weights zero, loaded by llama.cpp of October 2026."""
+    found = gguf_cache.llama(_metadata(architecture, keys), tokens, "F16")
+    assert isinstance(found, KVCache)
+    logged = {layer.kind: round(layer.bytes / 2**20, 2) for layer in found.layers}
+    assert logged == mebibytes
+
+
 def test_full() -> None:
     found = _cache()
     assert _kinds(found) == {"full": (4, 4 * 4096 * 2 * 16 * 2)}

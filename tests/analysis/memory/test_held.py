@@ -186,6 +186,34 @@ def test_state_of_packed_weights_is_held_with_them() -> None:
     assert len(found.stored[0].fact.members) == 4
 
 
+@pytest.mark.parametrize(
+    ("packed", "held"),
+    [("q_proj.qweight", "q_proj.weight"), ("q_proj.weight_packed", "q_proj.weight"),
+     ("experts.up_blocks", "experts.up"), ("q_proj.weight", "q_proj.weight")],
+)  # fmt: skip
+def test_a_packed_weight_has_the_name_of_what_it_is(packed: str, held: str) -> None:
+    """What the class calls it, so that the class knows it."""
+    suffix = packed[len(held.removesuffix(".weight")) :]
+    assert holding._weight_name(packed, suffix) == held
+
+
+def test_gptq_is_held_by_a_class() -> None:
+    rows = [
+        ("q_proj.qweight", "I32", (8, 64)),
+        ("q_proj.qzeros", "I32", (1, 8)),
+        ("q_proj.scales", "F16", (1, 64)),
+        ("q_proj.g_idx", "I32", (64,)),
+    ]
+    found = one(rows, Class({"q_proj.weight": LINEAR}))
+    assert (found.name, found.elements, found.outputs) == ("q_proj.weight", 64 * 64, 64)
+    assert found.is_matrix
+
+
+def test_a_buffer_that_the_class_lacks_is_dropped_for_certain() -> None:
+    (dropped,) = hold([("embeddings.position_ids", "I64", (1, 77))], LAYERS).dropped
+    assert dropped.certain
+
+
 # Names
 
 
