@@ -152,6 +152,8 @@ def numbers(name: str) -> tuple[int, ...]:
 
 def filled(name: str, places: Sequence[int], point: Sequence[int | str]) -> str:
     """A name with other numbers at some places."""
+    if not places:
+        return name
     new = dict(zip(places, point, strict=True))
     text, end = [], 0
     for place, match in enumerate(_NUMBER.finditer(name)):
