@@ -52,7 +52,7 @@ class Quantizer:
             if spelling(tensor.dtype) not in _PACKED_DTYPES:
                 return None
             return [self._as_is(name, tensor, state=False), *self.beside(name, tensor)]
-        return [self._as_is(name, tensor, state=not name.endswith(_PACKED))]
+        return [self._as_is(name, tensor, state=not is_packed_weight(name))]
 
     def _as_is(self, name: str, tensor: Any, *, state: bool) -> Packed:
         size = tensor.numel() * tensor.element_size()
@@ -73,6 +73,11 @@ class Quantizer:
 
 _PACKED_DTYPES = ("U8", "I8", "I32", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F4")
 _PACKED = (".weight_packed", ".qweight")
+
+
+def is_packed_weight(name: str) -> bool:
+    """Whether a tensor that the plain model has not is the packed weight, no scale."""
+    return name.endswith(_PACKED)
 
 
 class BitsAndBytes(Quantizer):
@@ -169,17 +174,28 @@ def _bitsandbytes(
 ) -> Quantizer | Unknown:
     if scheme not in bnb.OPTIONS:
         return Unknown(f"transformers quantizes no plain checkpoint to {scheme} as it loads it")
+    return _made(libraries, _wanted(scheme, double_quant, skip), pre_quantized=False)
+
+
+def _wanted(scheme: str, double_quant: bool, skip: Sequence[str] | None) -> dict[str, Any]:
+    """What `BitsAndBytesConfig` is given."""
     common: dict[str, Any] = {"llm_int8_skip_modules": None if skip is None else list(skip)}
     if scheme == "int8":
-        wanted = {"load_in_8bit": True, **common}
-    else:
-        wanted = {
-            "load_in_4bit": True,
-            "bnb_4bit_quant_type": scheme,
-            "bnb_4bit_use_double_quant": double_quant,
-            **common,
-        }
-    return _made(libraries, wanted, pre_quantized=False)
+        return {"load_in_8bit": True, **common}
+    return {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": scheme,
+        "bnb_4bit_use_double_quant": double_quant,
+        **common,
+    }
+
+
+def settings_of(libraries: Libraries, scheme: str | None, double_quant: bool) -> dict[str, Any]:
+    """The options of `from_pretrained` that quantize with bitsandbytes; none without a scheme."""
+    if scheme is None:
+        return {}
+    wanted = _wanted(scheme, double_quant, None)
+    return {"quantization_config": libraries.transformers.BitsAndBytesConfig(**wanted)}
 
 
 def _as_declared(libraries: Libraries, declared: Mapping[str, Any]) -> Quantizer | Unknown | None:

@@ -51,14 +51,11 @@ def build(
     Remote code is never run: a class that only `auto_map` has is Unknown.
     """
     with nothing_remote(), quiet():
-        made = _config(libraries, config)
-        if isinstance(made, Unknown):
-            return made
-        cls = class_of(libraries, made, architecture, config)
-        if isinstance(cls, Unknown):
-            return cls
-        wanted = _torch_dtype(libraries, made, dtype)
-        made = _own_config(made, cls)
+        found = chosen(libraries, config, architecture)
+        if isinstance(found, Unknown):
+            return found
+        cls, made = found
+        wanted = torch_dtype(libraries, made, dtype)
         _set_dtype(made, wanted)
         try:
             with limits.time_limit(), limits.parameter_limit(libraries.torch):
@@ -80,6 +77,28 @@ def _on_meta(libraries: Libraries, cls: Any, config: Any, dtype: Any, prepare: A
         if prepare is not None:
             prepare(model, dtype)
     return model.eval()
+
+
+def chosen(
+    libraries: Libraries,
+    config: Mapping[str, Any],
+    architecture: str | None,
+    *,
+    keep_quantization: bool = False,
+) -> tuple[Any, Any] | Unknown:
+    """The class, and the configuration object that it takes."""
+    whole = _config(libraries, config)
+    if isinstance(whole, Unknown):
+        return whole
+    cls = class_of(libraries, whole, architecture, config)
+    if isinstance(cls, Unknown):
+        return cls
+    made = _own_config(whole, cls)
+    if keep_quantization and "quantization_config" in config:
+        made.quantization_config = config["quantization_config"]
+    if getattr(made, "dtype", None) is None:
+        made.dtype = getattr(whole, "dtype", None)
+    return cls, made
 
 
 def _config(libraries: Libraries, config: Mapping[str, Any]) -> Any:
@@ -167,8 +186,8 @@ def _own_config(made: Any, cls: Any, default: Any = ...) -> Any:
     return next((sub for sub in nested if isinstance(sub, wanted)), fallback)
 
 
-def _torch_dtype(libraries: Libraries, made: Any, dtype: str | None) -> Any:
-    """A torch dtype: the one asked for, else the configuration's, else float32."""
+def torch_dtype(libraries: Libraries, made: Any, dtype: str | None) -> Any:
+    """The dtype to load in: the one asked for, else the configuration's, else float32."""
     torch = libraries.torch
     if dtype is not None:
         return getattr(torch, DTYPES[dtype].torch or "float32")

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from modelscope_cli import footprint, load
+from modelscope_cli.analysis.memory import modes, rows
 from modelscope_cli.facts import Unknown
 from modelscope_cli.live.exact_weights import ExactParts, exact_weights
 from tests.live import loaded
@@ -71,6 +73,16 @@ def exact(config: dict[str, Any], tiny: Tiny, **ours: Any) -> ExactParts:
     return found
 
 
+def header_only(folder: Path, mode: Mode) -> dict[str, int]:
+    """What `mscope memory` says of the saved folder: from its headers and configuration alone."""
+    scheme = mode.ours.get("scheme")
+    double = mode.ours.get("double_quant", False)
+    asked = modes.Mode("stored", scheme, double, mode.ours["dtype"])
+    found = rows.weigh(footprint.model_of(load.open_model(str(folder))), asked)
+    assert not isinstance(found, Unknown), found
+    return dict(loaded.as_mapping(found))
+
+
 @pytest.mark.parametrize("tiny", MODELS, ids=lambda tiny: tiny.id)
 def test_every_mode_of_a_model(tiny: Tiny, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes", reason="it packs the weights")
@@ -82,6 +94,7 @@ def test_every_mode_of_a_model(tiny: Tiny, tmp_path: Path) -> None:
     }
 
     assert ours == theirs
+    assert {mode.name: header_only(tmp_path, mode) for mode in MODES} == theirs
 
 
 @pytest.mark.parametrize("saved_as", ["nf4", "int8"])
