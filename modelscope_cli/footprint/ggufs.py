@@ -12,9 +12,9 @@ from modelscope_cli.analysis.memory.gguf_rows import GgufModel
 from modelscope_cli.analysis.memory.modes import Mode
 from modelscope_cli.analysis.memory.request import FIT, Asked
 from modelscope_cli.analysis.memory.rows import Model, Workload
-from modelscope_cli.analysis.params import Choice
+from modelscope_cli.analysis.params import Choice, Params
 from modelscope_cli.errors import UsageError
-from modelscope_cli.facts import FileFact, ModelFacts, Note, TensorTable, Unknown
+from modelscope_cli.facts import FileFact, ModelFacts, Note, Unknown
 from modelscope_cli.footprint import cards as on
 from modelscope_cli.footprint.models import examined
 from modelscope_cli.footprint.result import Footprint
@@ -25,7 +25,8 @@ from modelscope_cli.formats.gguf_file_type import file_type_name
 def of_gguf(facts: ModelFacts, asked: Asked, runtime: int, cards: Cards | None) -> Footprint:
     """Of GGUF files: the rows of one, or of several one row each."""
     require_cache_dtype(asked, is_gguf=True)
-    files = gguf_models(facts)
+    whole = examined(facts)
+    files = gguf_models(facts, whole)
     first, several = files[0], len(files) > 1
     limit = gguf_cache.context_limit(first.metadata)
     wanted = asked.modes[:1] if several else asked.modes
@@ -39,23 +40,29 @@ def of_gguf(facts: ModelFacts, asked: Asked, runtime: int, cards: Cards | None) 
     at_limit = None
     if limit is not None and limit != work.context:
         at_limit = gguf_rows.cache(first, wanted[0], work._replace(context=limit))
-    model = Model((first.prepared(),), {}, None)
+    model = Model((first.prepared,), {}, None)
     return Footprint(
-        found, model, examined(facts).totals, work, limit, at_limit,
+        found, model, whole.totals, work, limit, at_limit,
         asked.context is not None, runtime, (*notes(work, limit), *remarks),
     )  # fmt: skip
 
 
-def gguf_models(facts: ModelFacts) -> list[GgufModel]:
+def gguf_models(facts: ModelFacts, whole: Params) -> list[GgufModel]:
     """The GGUF files of a model, the parts of a split set together."""
-    table = facts.tensors if isinstance(facts.tensors, TensorTable) else TensorTable()
+    sets = _sets(facts.files)
+    if len(sets) == 1:
+        return [_model(whole, sets[0][0])]
     at: dict[str | None, list[int]] = {}
-    for index, path in enumerate(table.files):
+    for index, path in enumerate(whole.table.files):
         at.setdefault(path, []).append(index)
     return [
-        _model(facts, parts[0], table.take(i for part in parts for i in at.get(part.path, ())))
-        for parts in _sets(facts.files)
+        _model(_only(facts, whole, [i for part in parts for i in at.get(part.path, ())]), parts[0])
+        for parts in sets
     ]
+
+
+def _only(facts: ModelFacts, whole: Params, indices: list[int]) -> Params:
+    return params.examine(facts, whole.table.take(indices), Choice())
 
 
 def _sets(files: Iterable[FileFact]) -> list[list[FileFact]]:
@@ -69,10 +76,9 @@ def _sets(files: Iterable[FileFact]) -> list[list[FileFact]]:
     return sets
 
 
-def _model(facts: ModelFacts, file: FileFact, table: TensorTable) -> GgufModel:
-    rows = params.examine(facts, table, Choice()).rows
+def _model(found: Params, file: FileFact) -> GgufModel:
     name = file_type_name(file.metadata, file.path)
-    return GgufModel(file.path, name, file.metadata, rows, table)
+    return gguf_rows.model_of(file.path, name, file.metadata, found.rows, found.table)
 
 
 class _Asking(NamedTuple):

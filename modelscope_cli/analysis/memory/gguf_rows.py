@@ -25,17 +25,16 @@ _PER_LAYER = "per_layer_token_embd.weight"
 
 
 class GgufModel(NamedTuple):
-    """One GGUF file, or a split set of them. `type_name` is what it is packed as: `Q4_K_M`."""
+    """One GGUF file, or a split set of them.
+
+    `type_name` is what it is packed as, `Q4_K_M`; `prepared` its tensors by names and dtypes.
+    """
 
     file: str
     type_name: str | None
     metadata: Mapping[str, Any]
-    rows: Sequence[RowFact]
     table: TensorTable
-
-    def prepared(self) -> Prepared:
-        """Its tensors by their names and dtypes alone."""
-        return prepare(self.rows, self.table, None)
+    prepared: Prepared
 
     @property
     def dtype(self) -> str:
@@ -44,6 +43,17 @@ class GgufModel(NamedTuple):
         for dtype, size in zip(self.table.dtypes, self.table.bytes, strict=True):
             sizes[dtype] = sizes.get(dtype, 0) + size
         return max(sizes, key=sizes.__getitem__, default=gguf_cache.DEFAULT_TYPE)
+
+
+def model_of(
+    file: str,
+    type_name: str | None,
+    metadata: Mapping[str, Any],
+    rows: Sequence[RowFact],
+    table: TensorTable,
+) -> GgufModel:
+    """A GGUF ready to be weighed."""
+    return GgufModel(file, type_name, metadata, table, prepare(rows, table, None))
 
 
 def row(model: GgufModel, mode: Mode, work: Workload, *, several: bool = False) -> Row:
@@ -55,7 +65,7 @@ def row(model: GgufModel, mode: Mode, work: Workload, *, several: bool = False) 
 def _row(model: GgufModel, mode: Mode, work: Workload) -> Row:
     if mode.scheme is None and mode.bits == modes.STORED:
         return _stored(model, mode, work)
-    own = model.prepared()
+    own = model.prepared
     dtype = mode.float_dtype(own.dtype)
     if mode.scheme is not None:
         loaded: tuple[Part, ...] = tuple(
@@ -107,7 +117,7 @@ def cache(model: GgufModel, mode: Mode, work: Workload) -> KVCache | Unknown:
     """The cache of a row."""
     if mode.scheme is None and mode.bits == modes.STORED:
         return stored_cache(model, work)
-    return unpacked_cache(model, mode.float_dtype(model.prepared().dtype), work)
+    return unpacked_cache(model, mode.float_dtype(model.prepared.dtype), work)
 
 
 def stored_cache(model: GgufModel, work: Workload) -> KVCache | Unknown:
