@@ -25,6 +25,11 @@ COMMANDS = {
     row.name: row
     for row in (
         Command(
+            "info",
+            "One card: type, size, dtypes, layers, context, licence, memory, where it lies.",
+            "mscope info   -   mscope info ORG/NAME   -   mscope info ./model --json | jq .licence",
+        ),
+        Command(
             "params",
             "Named parameters and buffers: name, dtype, shape, elements, bytes, file.",
             "mscope params ./model | grep layers.17   -   mscope params ORG/NAME --by module",
