@@ -49,9 +49,9 @@ def _names(fact: BufferFact, held: Sequence[Held]) -> Sequence[str] | Unknown:
         return [
             _numbered(fact.name, point) for point in sorted(_numbers_under(held, fact.count_path))
         ]
-    if isinstance(fact.count, Unknown):
-        return Unknown(f"{fact.name}: {fact.count.reason}")
-    return [_numbered(fact.name, (number,)) for number in range(min(fact.count, _MOST))]
+    if isinstance(fact.times, Unknown):
+        return Unknown(f"{fact.name}: {fact.times.reason}")
+    return [_numbered(fact.name, (number,)) for number in range(min(fact.times, _MOST))]
 
 
 def _numbered(name: str, numbers: Sequence[int]) -> str:
