@@ -25,13 +25,30 @@ _DEEPEST = 8  # models within models; the deepest that exists is 4
 class Tie(NamedTuple):
     """A parameter that is the same as another.
 
-    Templates of names, `*` for a number (the same one in both). `when` is the path in the
-    configuration that must be true, "" for always.
+    Templates of names, `*` for a number: the third number of the source is the third of the
+    target, unless it is written out. `when` is the path in the configuration that must be true,
+    "" for always.
     """
 
     target: str
     source: str
     when: str
+
+    def source_of(self, name: str) -> str | None:
+        """The full name of what `name` is tied to; None where it is not tied by this."""
+        parts, wanted = name.split("."), self.target.split(".")
+        if len(parts) != len(wanted) or any(
+            part != want and not (want == "*" and part.isdecimal())
+            for part, want in zip(parts, wanted, strict=True)
+        ):
+            return None
+        numbers = iter([part for part in parts if part.isdecimal()])
+        filled = []
+        for part in self.source.split("."):
+            number = next(numbers, part) if part == "*" or part.isdecimal() else part
+            filled.append(number if part == "*" else part)
+        source = ".".join(filled)
+        return None if source == name else source
 
 
 class ClassModules:
@@ -71,7 +88,7 @@ class ClassModules:
 
     def position(self, name: str) -> tuple[int, ...]:
         """A key that sorts full names as `named_parameters` does."""
-        return self._tree.position(name)
+        return () if len(name) > LONGEST_NAME else self._tree.position(name)
 
     @cached_property
     def ties(self) -> tuple[Tie, ...]:
@@ -80,8 +97,8 @@ class ClassModules:
         for path, part in self._known_parts():
             own += [
                 Tie(
-                    f"{path}.{tie.target}",
-                    f"{path}.{tie.source}",
+                    _join(path, tie.target),
+                    _join(path, tie.source),
                     tie.when and f"{self._parts[path].config}.{tie.when}",
                 )
                 for tie in part.ties
@@ -130,7 +147,7 @@ class ClassModules:
             part = self._parts[path].found
             if part is not None:
                 yield path, part.name, part.model_type
-                yield from ((f"{path}.{p}", name, kind) for p, name, kind in part.sub_models())
+                yield from ((_join(path, p), name, kind) for p, name, kind in part.sub_models())
 
     @cached_property
     def _renamer(self) -> Renamer:
@@ -146,7 +163,8 @@ class ClassModules:
     ) -> tuple[str, ...]:
         own = dict.fromkeys(self._record.get(key, ()))
         for path, part in self._known_parts():
-            own.update(dict.fromkeys(f"{path}.{each}" if below else each for each in of(part)))
+            found = (_join(path, each) if below else each for each in of(part))
+            own.update(dict.fromkeys(found))
         return tuple(own)
 
     def _open(self, reference: str) -> Any:
@@ -156,6 +174,11 @@ class ClassModules:
             part = next((each.found for each in self._parts.values() if each.place == place), None)
             return None if part is None else part._tree
         return (look_up(_TABLE, f"{self.model_type}/{reference[1:]}") or {}).get("tree")
+
+
+def _join(path: str, name: str) -> str:
+    """A name within a module; the module's own for ""."""
+    return f"{path}.{name}" if name else path
 
 
 class _Part:

@@ -37,11 +37,12 @@ class Rule:
     otherwise: `group` or an index `offset`.
     """
 
-    __slots__ = ("_data", "_pattern", "guarded", "is_converter", "prefixes")
+    __slots__ = ("_data", "_pattern", "_texts", "guarded", "is_converter", "prefixes")
 
     def __init__(self, data: dict[str, Any], prefixes: tuple[str, ...] | None) -> None:
         self._data = data
         self._pattern: re.Pattern[str] | None = None
+        self._texts: tuple[str, ...] = tuple(data.get("s", ()))
         self.prefixes = prefixes
         self.is_converter = "o" in data
         self.guarded = data.get("k") == "group"
@@ -81,9 +82,12 @@ class Rule:
             if found is None:
                 return None
             scope = found
-        texts = self._data.get("s")
-        if texts and not any(text in name for text in texts):
-            return None
+        for text in self._texts:
+            if text in name:
+                break
+        else:
+            if self._texts:
+                return None
         match = self._compiled().search(name[len(scope) :])
         return None if match is None else (scope, match)
 
@@ -197,7 +201,7 @@ class Renamer:
                 name, converter = converted, rule
                 break
         name = self._with_base(name)
-        if not self._has(name) and self._has(file_name):
+        if name != file_name and not self._has(name) and self._has(file_name):
             # As it is loaded: a name that is right is not to be renamed.
             name, converter = self._with_base(file_name), None
         if converter is None:
@@ -213,7 +217,7 @@ class Renamer:
     def _with_base(self, name: str) -> str:
         """With or without the base model's prefix, as the class has it."""
         prefix = self._base_prefix
-        if prefix and name.startswith(prefix) and self._has(name[len(prefix) + 1 :]):
+        if name.startswith(prefix) and self._has(name[len(prefix) + 1 :]):
             return name[len(prefix) + 1 :]
         longer = f"{prefix}.{name}"
         return longer if self._has(longer) else name

@@ -17,6 +17,7 @@ KINDS = {
 }
 BUFFER = "buffer"
 ANY_NUMBER = "*"
+_DIGITS = "0123456789"
 _REFERENCE = "@"
 
 
@@ -35,12 +36,15 @@ class Parameter(NamedTuple):
 class Module:
     """One module: its own parameters in the order they were registered, and the modules in it.
 
-    Those are Modules, or what `Tree` has not opened yet.
+    Those are Modules, or what `home`, the tree that they were written in, has not opened yet.
     """
 
-    __slots__ = ("modules", "parameters")
+    __slots__ = ("home", "modules", "parameters")
 
-    def __init__(self, parameters: dict[str, Parameter], modules: dict[str, Any]) -> None:
+    def __init__(
+        self, home: Tree, parameters: dict[str, Parameter], modules: dict[str, Any]
+    ) -> None:
+        self.home = home
         self.parameters = parameters
         self.modules = modules
 
@@ -65,7 +69,7 @@ class Tree:
             if child is None:
                 return None
             module = child
-        return module.parameters.get(last) or _any_number(module.parameters, last)
+        return module.parameters.get(_key(module.parameters, last))
 
     def templates(self) -> Iterator[str]:
         """Full names with `*` for numbers, in the order of `named_parameters`; buffers too."""
@@ -76,15 +80,16 @@ class Tree:
         *path, last = name.split(".")
         module, place = self.root, []
         for part in path:
-            keys = list(module.modules)
-            key = part if part in module.modules else ANY_NUMBER
+            key = _key(module.modules, part)
             child = self._child(module, part)
             if child is None:
                 break
-            place += [1, keys.index(key), int(part) if key == ANY_NUMBER else 0]
+            place += [1, list(module.modules).index(key), _number(part) if key != part else 0]
             module = child
         own = list(module.parameters)
-        return (*place, 0, own.index(last) if last in own else 0)
+        key = _key(module.parameters, last)
+        at = own.index(key) if key in module.parameters else len(own)
+        return (*place, 0, at, _number(last) if key != last else 0)
 
     def _templates(self, module: Module, prefix: str) -> Iterator[str]:
         yield from (prefix + name for name in module.parameters)
@@ -94,20 +99,19 @@ class Tree:
                 yield from self._templates(child, f"{prefix}{name}.")
 
     def _child(self, module: Module, part: str) -> Module | None:
-        modules = module.modules
-        key = part if part in modules else ANY_NUMBER
-        child = modules.get(key)
-        if child is None or (key is ANY_NUMBER and part != key and not part.isdecimal()):
-            return None
-        if not isinstance(child, Module):
-            child = modules[key] = self._open(child)
+        key = _key(module.modules, part)
+        child = module.modules.get(key)
+        if child is not None and not isinstance(child, Module):
+            child = module.modules[key] = module.home._open(child)
         return child
 
     def _open(self, node: Any) -> Module:
         if isinstance(node, Tree):
             return node.root
         if isinstance(node, str):
-            return self._open(self._opener(node)) if node.startswith(_REFERENCE) else _leaf(node)
+            return (
+                self._open(self._opener(node)) if node.startswith(_REFERENCE) else self._leaf(node)
+            )
         return self._branch(node or {})
 
     def _branch(self, node: Mapping[str, Any]) -> Module:
@@ -125,28 +129,33 @@ class Tree:
                 parameters[key[1:]] = _parameter(kind, value)
             elif key:
                 modules[key] = value
-        return Module(parameters, modules)
+        return Module(self, parameters, modules)
+
+    def _leaf(self, code: str) -> Module:
+        """`L` has a weight, `Lb` a bias too, `Nb:F32` both in float32, an empty one nothing."""
+        letters, _, dtype = code.partition(":")
+        if not letters:
+            return Module(self, {}, {})
+        one = Parameter(KINDS[letters[0]], dtype or None)
+        names = ("weight", "bias") if letters.endswith("b") else ("weight",)
+        return Module(self, dict.fromkeys(names, one), {})
 
 
-def _any_number(parameters: Mapping[str, Parameter], last: str) -> Parameter | None:
-    """Of a list of parameters."""
-    return parameters.get(ANY_NUMBER) if last.isdecimal() else None
+def _key(entries: Mapping[str, Any], part: str) -> str:
+    """What an entry is called that may stand for all numbers: `*`, or `expert_*`."""
+    if part in entries:
+        return part
+    return part.rstrip(_DIGITS) + ANY_NUMBER if part and part[-1] in _DIGITS else part
+
+
+def _number(part: str) -> int:
+    return int(part[len(part.rstrip(_DIGITS)) :] or 0)
 
 
 def _parameter(kind: str, code: str) -> Parameter:
     if code.startswith("b"):
         return Parameter(BUFFER, code[2:] or None)
     return Parameter(kind, code or None)
-
-
-def _leaf(code: str) -> Module:
-    """`L` has a weight, `Lb` a bias too, `Nb:F32` both in float32, an empty one nothing."""
-    letters, _, dtype = code.partition(":")
-    if not letters:
-        return Module({}, {})
-    one = Parameter(KINDS[letters[0]], dtype or None)
-    names = ("weight", "bias") if letters.endswith("b") else ("weight",)
-    return Module(dict.fromkeys(names, one), {})
 
 
 def _remove(modules: dict[str, Any], names: list[str]) -> None:
