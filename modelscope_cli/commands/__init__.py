@@ -27,7 +27,7 @@ COMMANDS = {
         Command(
             "info",
             "One card: type, size, dtypes, layers, context, licence, memory, where it lies.",
-            "mscope info   -   mscope info ORG/NAME   -   mscope info ./model --json | jq .licence",
+            "mscope info   -   mscope info ./model   -   mscope info ORG/NAME --json",
         ),
         Command(
             "params",

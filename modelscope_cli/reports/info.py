@@ -13,7 +13,7 @@ from modelscope_cli.facts import ModelFacts, ModelRef, Note, Unknown
 from modelscope_cli.report import Cell, Column, Fields, Report, Section, Table
 from modelscope_cli.reports.objects import with_unknowns
 from modelscope_cli.titles import title
-from modelscope_cli.units import short_count, size_text
+from modelscope_cli.units import short_count
 
 RECORD_KEYS = (
     "type", "architecture", "parameters", "active_parameters", "loaded_parameters", "dtypes",
@@ -98,7 +98,7 @@ def _labelled(card: Card) -> Iterator[tuple[str, Cell]]:
         yield "architecture", ", ".join(card.architectures)
     yield from _parameters(card)
     if dtypes := card.dtypes:
-        yield "dtypes", ", ".join(f"{name} {size_text(size)}" for name, size in dtypes.items())
+        yield "dtypes", ", ".join(dtypes)
     yield "layers", _layers(card.layers)
     yield "context", _tokens(card.context_limit)
     yield "licence", _licence(card.licence)
@@ -125,6 +125,8 @@ def _memory(card: Card) -> Iterator[list[Cell]]:
     row = card.row
     run = f"run: batch {card.batch}, context {card.context:,}"
     yield _sized("stored", card.stored_bytes, "exact")
+    if len(dtypes := card.dtypes) > 1:
+        yield from (_sized(f"  of it {dtype}", size, "exact") for dtype, size in dtypes.items())
     yield _sized(f"load: {row.method}", row.load_bytes, row.basis)
     yield _sized(run, row.total_bytes, "estimate")
 

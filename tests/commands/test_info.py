@@ -65,7 +65,8 @@ def test_the_default_model_on_screen(run: Run) -> None:
         "builtin:huozi3 (the default;",
         "46,907,609,088 (46.9B)",
         "13,084,741,632 (13.1B)",
-        "BF16 87.37 GiB",
+        "dtypes          BF16\n",
+        "stored                       87.37 GiB  93,815,218,176  exact",
         "32,768 tokens at most",
         "unknown: a built-in has no model card",
         "run: batch 1, context 4,096",
@@ -95,6 +96,13 @@ def test_a_folder_with_a_card(run: Run, folder: Path) -> None:
     assert made["model"]["path"] == str(folder)
     assert made["cache_state"] is None
     assert "apache-2.0 (README.md)" in run("info", str(folder)).out
+
+
+def test_units_hold_everywhere(run: Run) -> None:
+    done = run("info", "builtin:clip-vit-large-patch14-336", "--units", "si")
+    assert "of it I64" in done.out
+    assert "1.71 GB" in done.out
+    assert "iB" not in done.out
 
 
 def test_parts_with_layers_of_their_own(run: Run) -> None:
