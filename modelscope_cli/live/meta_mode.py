@@ -46,16 +46,21 @@ def _fixes(torch: Any, device: str) -> Any:
                 fused = _fused(torch, device, *args, **kwargs)
                 if fused is not None:
                     return fused
-            if (
-                getattr(func, "__name__", "") in _GROUPED and args[0].is_meta
-            ):  # its meta kernel refuses all but bfloat16
-                return args[0].new_empty(args[0].shape[0], args[1].shape[-1])
+            if getattr(func, "__name__", "") in _GROUPED and not torch.is_grad_enabled():
+                return _grouped(func, *args, **kwargs)
             return func(*args, **kwargs)
 
     return Fixes
 
 
 _GROUPED = ("grouped_mm", "_grouped_mm")
+
+
+def _grouped(func: Any, tokens: Any, weights: Any, **others: Any) -> Any:
+    """The meta kernel refuses all but bfloat16, and widths that are no multiple of 16 bytes."""
+    if not tokens.is_meta:
+        return func(tokens, weights, **others)
+    return tokens.new_empty(tokens.shape[0], weights.shape[-1])
 
 
 def _fused(
@@ -72,6 +77,8 @@ def _fused(
 ) -> Any:
     """The kernel's own operator: on meta torch would write the scores out, which no device does."""
     if not query.is_meta or query.ndim != 4:
+        return None
+    if attn_mask is not None and attn_mask.requires_grad:  # a learned bias: T5 in training
         return None
     alike = query.shape[-1] == value.shape[-1]
     if not alike and device == "cpu":
@@ -105,6 +112,7 @@ def _tracker(torch: Any) -> Any:
             super().__init__()
             self.known = WeakIdKeyDictionary()
             self.bytes = self.peak = 0
+            self.ignored: frozenset[Any] = frozenset()  # shapes that are not counted
             for tensor in exclude:
                 self.known[tensor.untyped_storage()] = True
 
@@ -117,7 +125,7 @@ def _tracker(torch: Any) -> Any:
         ) -> Any:
             out = func(*args, **(kwargs or {}))
             for leaf in tree_leaves(out):
-                if isinstance(leaf, torch.Tensor):
+                if isinstance(leaf, torch.Tensor) and leaf.shape not in self.ignored:
                     self._seen(leaf.untyped_storage())
             self.peak = max(self.peak, self.bytes)
             return out

@@ -80,7 +80,7 @@ def estimate(
         return Unknown(f"activations: {error}")
     if min(batch, context) < 0 or max(batch, tokens) > _LARGEST:
         return Unknown("activations: the number of tokens is out of all proportion")
-    head = sizes.vocabulary if _has_logits(architecture) else 0
+    head = sizes.vocabulary if has_logits(architecture) else 0
     body = _body(sizes, known, tokens)
     last = 4 * sizes.hidden * tokens  # what is still there when the logits are made
     every = max(body, last + known.logits * head * max(context, 1))
@@ -144,7 +144,7 @@ def _generates(architecture: str | None) -> bool:
 _NO_HEAD = ("Model", "Classification", "QuestionAnswering", "MultipleChoice", "EncoderModel")
 
 
-def _has_logits(architecture: str | None) -> bool:
+def has_logits(architecture: str | None) -> bool:
     """Whether the class gives a number a word of the vocabulary, for each position."""
     if architecture is None:
         return True
