@@ -29,7 +29,12 @@ _PRIORITY = (
     "MASKED_LM",
 )
 # Roles in which a model is part of another one, by the auto mapping that its class is found in.
-ROLES = {"base": "BASE", "causal": "CAUSAL_LM", "seq2seq": "SEQ_TO_SEQ_CAUSAL_LM"}
+ROLES = {
+    "base": "BASE",
+    "causal": "CAUSAL_LM",
+    "seq2seq": "SEQ_TO_SEQ_CAUSAL_LM",
+    "backbone": "BACKBONE",
+}
 # What the default configuration leaves out and its class cannot be built without.
 _PLAIN_ROPE = {
     kind: {"rope_type": "default", "rope_theta": 10000.0}
@@ -80,10 +85,19 @@ _MISSING: dict[str, dict[str, Any]] = {
         "decoder": {"model_type": "bert", "is_decoder": True, "add_cross_attention": True},
     },
     "time_series_transformer": {"prediction_length": 24},
+    "timm_backbone": {"backbone": "resnet50"},
     "vision-encoder-decoder": {
         "encoder": {"model_type": "vit"},
         "decoder": {"model_type": "gpt2", "is_decoder": True, "add_cross_attention": True},
     },
+}
+
+# What single classes need beside.
+_NEEDS: dict[str, dict[str, Any]] = {
+    "ReformerModelWithLMHead": {"is_decoder": True},
+    "ViltForImagesAndTextClassification": {"num_images": 2},
+    "Wav2Vec2BertForCTC": {"vocab_size": 32},
+    "Wav2Vec2ConformerForCTC": {"vocab_size": 32},
 }
 
 
@@ -133,7 +147,7 @@ def _others(model_type: str, known: set[str]) -> Iterator[str]:
     for module in _modeling(config_class.__module__.rpartition(".")[0]):
         for name, found in vars(module).items():
             own = inspect.isclass(found) and found.__module__ == module.__name__
-            if not own or name in known or name.endswith("PreTrainedModel"):
+            if not own or name in known or name.lower().endswith("pretrainedmodel"):
                 continue
             is_model = issubclass(found, transformers.PreTrainedModel)
             if is_model and found.config_class is config_class and hasattr(transformers, name):
@@ -170,6 +184,11 @@ def default_config(model_type: str, **changes: Any) -> Any:
         return config_class.from_dict(json.loads(json.dumps(config.to_dict())))
     except Exception:  # what it writes it does not read
         return config
+
+
+def config_of(model_type: str, name: str) -> Any:
+    """The configuration that a class is built with by default."""
+    return default_config(model_type, **_NEEDS.get(name, {}))
 
 
 def build(model_class: Any, config: Any, dtype: str = "bfloat16") -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -48,6 +49,7 @@ class Node:
 
 def read(module: Any, part_of: Callable[[Any], str | None]) -> Node:
     """The tree of a built model; `part_of` tells a model that the configuration chooses."""
+    from torch import nn
     from transformers import PreTrainedModel
 
     node = Node(_kind(module))
@@ -68,6 +70,8 @@ def read(module: Any, part_of: Callable[[Any], str | None]) -> Node:
         if not found.is_empty:
             node.children[name] = found
     _fold(node)
+    if isinstance(module, nn.ModuleDict):
+        _fold_stems(node)
     return node
 
 
@@ -118,11 +122,28 @@ def _fold(node: Node) -> None:
         node.own = _replaced(node.own, numbers, codes.pop())
 
 
-def _replaced(entries: dict[str, Any], numbers: list[str], value: Any) -> dict[str, Any]:
+def _fold_stems(node: Node) -> None:
+    """Make one entry of modules that are called `expert_0`, `expert_1` and so on."""
+    for stem in {name.rstrip(string.digits) for name in node.children}:
+        names = [name for name in node.children if re.fullmatch(re.escape(stem) + r"\d+", name)]
+        try:
+            both = Node()
+            for name in names:
+                both = merge(both, node.children[name])
+        except ConflictError:
+            continue
+        if stem and names:
+            node.children = _replaced(node.children, names, both, stem)
+
+
+def _replaced(
+    entries: dict[str, Any], numbers: list[str], value: Any, stem: str = ""
+) -> dict[str, Any]:
+    key = stem + ANY_NUMBER
     kept: dict[str, Any] = {}
     for name, entry in entries.items():
-        if name in numbers or name == ANY_NUMBER:
-            kept.setdefault(ANY_NUMBER, value)
+        if name in numbers or name == key:
+            kept.setdefault(key, value)
         else:
             kept[name] = entry
     return kept

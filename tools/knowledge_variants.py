@@ -37,10 +37,10 @@ class Change(NamedTuple):
 class Small:
     """The configurations of a class that are quick to build and still have all kinds of layers."""
 
-    def __init__(self, model_type: str, whole: Node, tree: Callable[[Any], Node]) -> None:
-        self._model_type = model_type
+    def __init__(self, default: Any, whole: Node, tree: Callable[[Any], Node]) -> None:
+        self._default = default
         names = set(whole.names())
-        self.config = building.default_config(model_type)
+        self.config = default
         for layers in _TRIED_LAYERS:
             for experts in (_FEW_EXPERTS, None):
                 config = self._shrunk(layers, experts)
@@ -49,7 +49,7 @@ class Small:
                     return
 
     def _shrunk(self, layers: int, experts: int | None) -> Any | None:
-        config = building.default_config(self._model_type)
+        config = copy.deepcopy(self._default)
         for level in building.config_paths(config).values():
             try:
                 _shrink(level, layers, experts)

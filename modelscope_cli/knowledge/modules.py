@@ -94,7 +94,7 @@ class ClassModules:
     def ties(self) -> tuple[Tie, ...]:
         """What is tied, within the parts too."""
         own = [Tie(*each) for each in self._record.get("ties", ())]
-        for path, part in self._known_parts():
+        for path, part in self._linked_parts():
             own += [
                 Tie(
                     _join(path, tie.target),
@@ -154,15 +154,16 @@ class ClassModules:
         rules = rules_for(self.name, self.model_type, self.base_prefix, self.sub_models())
         return Renamer(rules, self.base_prefix, lambda name: self.parameter(name) is not None)
 
-    def _known_parts(self) -> Iterator[tuple[str, ClassModules]]:
-        pairs = ((path, part.found) for path, part in self._parts.items())
-        return ((path, found) for path, found in pairs if found is not None)
+    def _linked_parts(self) -> Iterator[tuple[str, ClassModules]]:
+        for path, part in self._parts.items():
+            if part.linked and part.found is not None:
+                yield path, part.found
 
     def _gathered(
         self, key: str, of: Callable[[ClassModules], tuple[str, ...]], *, below: bool = False
     ) -> tuple[str, ...]:
         own = dict.fromkeys(self._record.get(key, ()))
-        for path, part in self._known_parts():
+        for path, part in self._linked_parts():
             found = (_join(path, each) if below else each for each in of(part))
             own.update(dict.fromkeys(found))
         return tuple(own)
@@ -184,12 +185,14 @@ def _join(path: str, name: str) -> str:
 class _Part:
     """A model within a model whose type the configuration tells, at `config` of it.
 
-    `place` is what trees call it: its role, and where its configuration is.
+    `place` is what trees call it: its role, and where its configuration is. One that is not
+    `linked` keeps its ties and skip lists to itself: it is no child of a model.
     """
 
-    __slots__ = ("config", "found", "place")
+    __slots__ = ("config", "found", "linked", "place")
 
-    def __init__(self, role: str, config: str, found: ClassModules | None) -> None:
+    def __init__(self, role: str, config: str, found: ClassModules | None, *, linked: bool) -> None:
+        self.linked = linked
         self.place = f"{role}:{config}"
         self.config = config
         self.found = found
@@ -224,8 +227,8 @@ def _find(
     if record is None:
         return None
     parts = {
-        path: _Part(role, at, _part(at, default, role, config, depth - 1))
-        for path, at, default, role in record.get("parts", ())
+        path: _Part(role, at, _part(at, default, role, config, depth - 1), linked=bool(linked))
+        for path, at, default, role, linked in record.get("parts", ())
     }
     return ClassModules(name, model_type, record, parts)
 
