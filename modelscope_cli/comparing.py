@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -84,6 +84,38 @@ def _differences(row: Row, parts: Mapping[str, int | Unknown]) -> Iterator[Diffe
             yield Difference(part, predicted, found)
 
 
-def measured(facts: ModelFacts, row: Row) -> Compared:
+def measured(facts: ModelFacts, model: Model, row: Row) -> Compared:
     """The model loaded for real, here and now."""
-    raise NotImplementedError
+    from modelscope_cli.live.measure import measure
+
+    scheme = row.mode.scheme
+    asked = row.mode.dtype is not None or row.mode.bits not in (STORED, "8", "4")
+    found = measure(
+        facts,
+        model.architecture,
+        scheme=scheme,
+        dtype=row.dtype if asked else None,
+        double_quant=row.mode.double_quant,
+    )
+    if isinstance(found, Unknown):
+        return Compared(None, dict.fromkeys(_LOADED, found), (), (found.reason,))
+    parts: dict[str, int | Unknown] = {part: getattr(found, part) for part in _LOADED}
+    notes = []
+    if found.missing:
+        notes.append(f"not in the file, made anew: {_some(found.missing)}")
+    if found.unexpected:
+        notes.append(f"in the file, not loaded: {_some(found.unexpected)}")
+    more = {
+        "resident_bytes": found.resident_bytes,
+        "seconds": round(found.seconds, 3),
+        "devices": [device._asdict() for device in found.devices],
+    }
+    return Compared(found.class_name, parts, tuple(_differences(row, parts)), tuple(notes), more)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _FEW:,} more" if len(names) > _FEW else ""
+    return ", ".join(names[:_FEW]) + more
+
+
+_FEW = 3

@@ -14,6 +14,7 @@ from modelscope_cli.report import Report
 
 if TYPE_CHECKING:
     from modelscope_cli.analysis.memory.devices import Cards
+    from modelscope_cli.analysis.memory.step import Training as StepTraining
 
 WEIGHTS_PANEL = "How weights are held"
 RUN_PANEL = "What is run"
@@ -211,6 +212,7 @@ def command(
         context=run.context,
         encoder_context=run.encoder_context,
         kv_dtype=run.kv_dtype,
+        training=_trained(training),
     )
     named = None if cards.gpus is None else _cards(cards.gpus)
     facts = load.open_model(model, load.How(*opening))
@@ -222,6 +224,17 @@ def _cards(text: str) -> "Cards":
     from modelscope_cli.footprint.cards import named
 
     return named(text)
+
+
+def _trained(asked: Training) -> "StepTraining | None":
+    if asked.train is None:
+        return None
+    from modelscope_cli.analysis.memory.step import Training as Step
+
+    targets = tuple(name for text in asked.lora_targets.split(",") if (name := text.strip()))
+    return Step(
+        asked.train, asked.optimizer, asked.gradient_checkpointing, asked.lora_rank, targets
+    )
 
 
 def _to_fit(run: Run) -> list[str]:

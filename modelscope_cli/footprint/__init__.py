@@ -42,8 +42,9 @@ def of(
     model has no limit or no cache for.
     """
     is_gguf = facts.ref.format == "gguf"
-    if is_gguf and (deeper.exact or deeper.measure):
-        flag = "--exact" if deeper.exact else "--measure"
+    flags = {"--exact": deeper.exact, "--measure": deeper.measure, "--train": asked.training}
+    flag = next((flag for flag, given in flags.items() if given), None)
+    if is_gguf and flag is not None:
         raise UsageError(f"{flag} asks transformers, a GGUF's figures are llama.cpp's")
     of_kind = _of_gguf if is_gguf else _of_checkpoint
     found = of_kind(facts, asked, runtime, cards)
@@ -114,5 +115,5 @@ def _looked_deeper(facts: ModelFacts, found: Footprint, deeper: Deeper) -> Footp
     if deeper.measure:
         from modelscope_cli import comparing
 
-        found = found._replace(measured=comparing.measured(facts, found.top))
+        found = found._replace(measured=comparing.measured(facts, found.model, found.top))
     return found

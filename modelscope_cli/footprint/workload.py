@@ -27,7 +27,9 @@ def workload(asked: Asked, limit: int | None) -> Workload:
         context = limit
     if not isinstance(context, int):
         context = min(DEFAULT_CONTEXT, limit or DEFAULT_CONTEXT)
-    return Workload(asked.batch or 1, context, asked.encoder_context, asked.kv_dtype)
+    return Workload(
+        asked.batch or 1, context, asked.encoder_context, asked.kv_dtype, asked.training
+    )
 
 
 def require_cache_dtype(asked: Asked, *, is_gguf: bool) -> None:

@@ -10,8 +10,9 @@ from modelscope_cli.analysis.memory.gguf_cache import Tokens
 from modelscope_cli.analysis.memory.gguf_compute import compute_buffer
 from modelscope_cli.analysis.memory.kv_cache import KVCache
 from modelscope_cli.analysis.memory.modes import Mode
+from modelscope_cli.analysis.memory.part import Part
 from modelscope_cli.analysis.memory.prepared import Prepared, prepare
-from modelscope_cli.analysis.memory.rows import LOADED, Part, Row, Workload
+from modelscope_cli.analysis.memory.rows import LOADED, Row, Workload
 from modelscope_cli.analysis.roles import RowFact
 from modelscope_cli.dtypes import DTYPES
 from modelscope_cli.facts import TensorTable, Unknown

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelscope_cli.analysis.memory import modes
 from modelscope_cli.analysis.memory.modes import BITS, Mode
 from modelscope_cli.dtypes import DTYPES, TORCH
 from modelscope_cli.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from modelscope_cli.analysis.memory.step import Training
 
 MAX_TOKENS = 2**40
 FIT = "fit"
@@ -33,6 +36,7 @@ class Asked(NamedTuple):
     encoder_context: int | None
     kv_dtype: str | None
     transformers: int
+    training: Training | None = None
 
 
 def asked(
@@ -46,6 +50,7 @@ def asked(
     context: str | None,
     encoder_context: int | None,
     kv_dtype: str | None,
+    training: Training | None = None,
 ) -> Asked:
     """The request. Raises UsageError for what no number is, or contradicts itself."""
     scheme = None if quant is None else _scheme(quant, bits)
@@ -68,6 +73,7 @@ def asked(
         encoder_context,
         None if kv_dtype is None else _cache_dtype(kv_dtype),
         int(transformers),
+        training,
     )
 
 

@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscope_cli.analysis.memory import amounts, modes, what_if
 from modelscope_cli.analysis.memory.activations import estimate as estimate_activations
 from modelscope_cli.analysis.memory.amounts import Amounts, Left
 from modelscope_cli.analysis.memory.kv_cache import KVCache, kv_cache
 from modelscope_cli.analysis.memory.modes import Mode
+from modelscope_cli.analysis.memory.part import Part
 from modelscope_cli.analysis.memory.prepared import Prepared
 from modelscope_cli.dtypes import DTYPES
 from modelscope_cli.facts import Unknown
+
+if TYPE_CHECKING:
+    from modelscope_cli.analysis.memory.step import Training
 
 DEFAULT_RUNTIME = 512 * 1024**2  # bytes; an assumption, see `runtime_bytes`
 _TELL = 0.01  # alternatives that differ by more are told
 _DEQUANTIZED = "its packed weights taken as unpacked to this dtype"
 
 
-class Part(NamedTuple):
-    """One part of the memory. `basis`: exact, estimate or assumption, with its reason."""
-
-    part: str
-    bytes: int | Unknown
-    basis: str
-    reason: str | None = None
-    note: str | None = None
-
-
 class Workload(NamedTuple):
-    """What is run: sequences, tokens in the cache of each, and bytes of a cached value."""
+    """What is run: sequences, tokens in the cache of each, its dtype; or what is trained."""
 
     batch: int
     context: int
     encoder_context: int | None = None
     kv_dtype: str | None = None
+    training: Training | None = None
 
 
 class Row(NamedTuple):
@@ -86,6 +81,7 @@ class Row(NamedTuple):
         return "exact" if loaded <= {"exact"} else "estimate"
 
 
+NO_CACHE = KVCache((), 0, 0, 0, 0, "exact", "training keeps no cache")
 LOADED = ("weights", "quantization", "buffers")
 
 
@@ -124,6 +120,9 @@ def row(model: Model, mode: Mode, work: Workload) -> Row:
         loaded = list(_loaded_parts(model, mode, found))
     cache = cache_of(model, dtype, work)
     running = [_cache_part(cache), _activations(model, dtype, work)]
+    if work.training is not None:
+        cache = NO_CACHE
+        running = list(_training_parts(model, mode, dtype, work, work.training))
     return Row(
         mode,
         dtype,
@@ -135,6 +134,34 @@ def row(model: Model, mode: Mode, work: Workload) -> Row:
         cache,
         tuple(_alternatives(model, mode, found)),
     )
+
+
+def _training_parts(
+    model: Model, mode: Mode, dtype: str, work: Workload, asked: Training
+) -> Iterator[Part]:
+    """Of a step of training, where one model is trained."""
+    from modelscope_cli.analysis.memory import step  # most do not train
+    from modelscope_cli.analysis.memory.training_activations import kept as kept_activations
+
+    yield step.no_cache()
+    kept = kept_activations(
+        model.config,
+        model.architecture,
+        batch=work.batch,
+        context=work.context,
+        dtype_bytes=DTYPES[dtype].block_bytes,
+        checkpointing=asked.checkpointing,
+    )
+    if isinstance(kept, Unknown):
+        yield Part("activations", kept, "estimate", kept.reason)
+    else:
+        yield Part("activations", kept.bytes, "estimate", None, kept.note)
+    if len(model.components) == 1 and model.untold is None:
+        yield from step.parts(model.components[0], mode, asked)
+        return
+    why = model.untold or Unknown("a pipeline's components are trained one by one")
+    yield Part("gradients", why, "estimate", why.reason)
+    yield Part("optimizer", why, "estimate", why.reason)
 
 
 def weigh(model: Model, mode: Mode) -> Amounts | Unknown:

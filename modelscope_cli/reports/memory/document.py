@@ -9,6 +9,7 @@ from modelscope_cli.analysis.memory.amounts import Left
 from modelscope_cli.analysis.memory.kv_cache import KVCache
 from modelscope_cli.analysis.memory.on_cards import Device
 from modelscope_cli.analysis.memory.rows import Row
+from modelscope_cli.analysis.memory.step import Training
 from modelscope_cli.comparing import Compared
 from modelscope_cli.facts import Unknown
 from modelscope_cli.footprint.cards import OnCards
@@ -99,7 +100,20 @@ def _request(found: Footprint, row: Row) -> dict[str, Any]:
         "encoder_context": work.encoder_context,
         "kv_dtype": row.kv_dtype or work.kv_dtype or row.dtype,
         "transformers": row.mode.transformers,
+        **_training(work.training),
         "gpus": found.on_cards[0].cards.name if found.on_cards else None,
+    }
+
+
+def _training(asked: Training | None) -> dict[str, Any]:
+    if asked is None:
+        return {}
+    return {
+        "train": asked.kind,
+        "optimizer": asked.optimizer,
+        "gradient_checkpointing": asked.checkpointing,
+        "lora_rank": asked.rank if asked.kind == "lora" else None,
+        "lora_targets": list(asked.targets) if asked.kind == "lora" else None,
     }
 
 

@@ -25,6 +25,7 @@ _TITLES = {
     "activations": "activations",
     "gradients": "gradients",
     "optimizer": "optimizer",
+    "adapters": "LoRA adapters",
 }
 _MOST_LEFT = 8  # rows of unquantized weights on screen; JSON has all
 
