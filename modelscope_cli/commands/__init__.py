@@ -40,6 +40,11 @@ COMMANDS = {
             "mscope config ./model --get rope_scaling.factor   -   mscope config A --diff B",
         ),
         Command(
+            "memory",
+            "GPU memory: weights as they are loaded, KV cache, activations, per card.",
+            "mscope memory ./model --bits 4   -   mscope memory ORG/NAME --gpus 2x24GiB --check",
+        ),
+        Command(
             "pack",
             "Packing arithmetic of 4-bit and other quantized weights, both ways.",
             "mscope pack --shape 4096x14336   -   mscope pack --stored 29360128x1 MODEL",
