@@ -19,7 +19,7 @@ from modelscope_cli.facts import Choice, ModelFacts, ModelRef, Note, Unknown
 from modelscope_cli.hub_names import is_commit
 from modelscope_cli.opening import How, read
 from modelscope_cli.sources import hfcache
-from modelscope_cli.sources.hfcache_repo import CachedRepo, age, download
+from modelscope_cli.sources.hfcache_repo import CachedRepo, age, download, some
 from modelscope_cli.sources.local import LocalSource
 from modelscope_cli.target import HubTarget
 
@@ -168,7 +168,7 @@ def _from_the_hub(sought: Sought, why: MscopeError | None) -> ModelFacts:
     except NoSuchRepo as error:
         raise _near_names(error, sought, repo.store) from error
     except NetworkTrouble as error:
-        raise _with_what_is_here(error, sought, repo.store) from error
+        raise _with_what_is_here(error, why, sought, repo.store) from error
     finally:
         repo.close(keep=done)
     return _with_notes(facts, notes)
@@ -300,22 +300,22 @@ def _near_names(error: NotFound, sought: Sought, store: Store) -> NotFound:
     return error
 
 
-def _with_what_is_here(error: NetworkTrouble, sought: Sought, store: Store) -> NetworkTrouble:
+def _with_what_is_here(
+    error: NetworkTrouble, why: MscopeError | None, sought: Sought, store: Store
+) -> NetworkTrouble:
     """The network's failure, with what could be answered without it."""
     target, revision = sought.target, sought.revision
     known = store.ref(target.id, revision)
-    here = None
+    held = CachedRepo(os.path.join(sought.cache, hfcache.folder_name(target.id)), target.id).held()
+    hints = [error.hint]
     if known is not None and known.commit in store.commits(target.id):
-        here = f"{revision} = {known.commit[:7]}, asked {age(known.asked)}"
-    elif sought.how.refresh:
-        repo = CachedRepo(os.path.join(sought.cache, hfcache.folder_name(target.id)), target.id)
-        commit = repo.refs().get(revision)
-        here = None if commit is None else f"{revision} = {commit[:7]} out of the HF cache"
-    if target.may_be_path and here is None:
-        path = "there is no file or folder of that name here"
-        error.hint = f"{error.hint}; {path}" if error.hint else path
-    if here is not None:
-        option = "without --refresh" if sought.how.refresh and known is None else "--offline"
-        hint = f"{option} answers with {here}"
-        error.hint = f"{error.hint}; {hint}" if error.hint else hint
+        when = f"{revision} = {known.commit[:7]}, asked {age(known.asked)}"
+        hints.append(f"--offline answers with what was read of {when}")
+    if held:
+        hints.append(f"the HF cache holds {some(held)}")
+    if why is not None:
+        hints.append(why.message)
+    elif held and sought.how.refresh:
+        hints.append("it answers without --refresh")
+    error.hint = "; ".join(filter(None, hints)) or None
     return error

@@ -247,7 +247,7 @@ def test_no_network(run: Run, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -
     assert done.code == 6
     error, hint = lines(done)
     assert "127.0.0.1:9 cannot be reached" in error
-    assert hint.endswith("; there is no file or folder of that name here")
+    assert "; org/x: no file or folder of that name here, and no such model in the HF" in hint
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,10 @@ def test_no_network_but_something_kept(
     hub.fault("", "drop", times=99)
     done = run("params", "org/x")
     assert done.code == 6
-    assert f"--offline answers with main = {repo.main[:7]}, asked today" in lines(done)[1]
+    assert (
+        f"--offline answers with what was read of main = {repo.main[:7]}, asked today"
+        in lines(done)[1]
+    )
     done = run("params", "org/x", "--offline")
     assert done.code == 0
     assert f"main = {repo.main[:7]}, asked today; the Hub is not asked" in done.err
