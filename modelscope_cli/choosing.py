@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from modelscope_cli.errors import MscopeError, NotFound, UsageError
-from modelscope_cli.facts import Component, Note
+from modelscope_cli.facts import Choice, Component, Note
 from modelscope_cli.formats import weight_sets
 from modelscope_cli.formats.weight_sets import WeightSet
 from modelscope_cli.sources.base import Source
@@ -143,6 +143,29 @@ def _type_of(place: Place, weights: WeightSet) -> str | None:
     from modelscope_cli.formats.gguf_file_type import file_type_in_name
 
     return file_type_in_name(weights.name) or file_type_in_name(f"{place.folder}.gguf")
+
+
+def choices(source: Source) -> tuple[Choice, ...]:
+    """The GGUF sets of a folder that holds nothing else, where there are several: alternatives.
+
+    Reading each means nothing, and takes megabytes of vocabulary where they are far away.
+    """
+    names = source.files()
+    if any(name in names for name in ("model_index.json", "modules.json")):
+        return ()
+    own = Place("", None, names)
+    chosen = by_default([own])[0] or [
+        (place, each) for place in below(source, [own]) for each in place.sets()
+    ]
+    if len(chosen) < 2 or any(weights.format != "gguf" for _, weights in chosen):
+        return ()
+    return tuple(_choice(place, weights) for place, weights in chosen)
+
+
+def _choice(place: Place, weights: WeightSet) -> Choice:
+    sizes = [place.files.get(name, 0) for name in weights.files]
+    kind = _type_of(place, weights)
+    return Choice(place.path(weights.files[0]), kind, sum(sizes), len(sizes))
 
 
 def _some(paths: Sequence[str]) -> str:

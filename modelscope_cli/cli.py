@@ -12,7 +12,7 @@ import typer
 from typer.main import get_command
 
 from modelscope_cli import __version__, completion, output
-from modelscope_cli.commands import COMMANDS, Command
+from modelscope_cli.commands import COMMANDS, GROUPS, Command
 from modelscope_cli.errors import MscopeError
 from modelscope_cli.escape import one_line
 from modelscope_cli.options import Answer
@@ -69,27 +69,43 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _invoke(argv: list[str]) -> Any:
-    asked = next((word for word in argv if not word.startswith("-")), None)
     if completion.requested(PROGRAM):
-        return completion.answer(get_command(_app(asked, every=True)), PROGRAM)
-    if not argv:
-        argv = ["--help"]
-    return get_command(_app(asked)).main(argv, prog_name=PROGRAM, standalone_mode=False)
+        return completion.answer(get_command(_app(None, every=True)), PROGRAM)
+    if not argv or (len(argv) == 1 and argv[0] in GROUPS):
+        argv = [*argv, "--help"]
+    app = get_command(_app(_asked(argv)))
+    return app.main(argv, prog_name=PROGRAM, standalone_mode=False)
+
+
+def _asked(argv: Sequence[str]) -> str | None:
+    """The command that stands on the line, of two words where the first names a group."""
+    words = [word for word in argv if not word.startswith("-")][:2]
+    return " ".join(words[: 2 if words[:1] and words[0] in GROUPS else 1]) or None
 
 
 def _app(asked: str | None, *, every: bool = False) -> typer.Typer:
     """The app with only the command asked for built: all of them cost 20 ms."""
     app = typer.Typer(add_completion=False, context_settings=_HELP, rich_markup_mode="rich")
     app.callback(help=_INTRO)(_top_level)
+    groups: dict[str, typer.Typer] = {}
     for row in COMMANDS.values():
+        group, _, name = row.name.rpartition(" ")
+        if group and group not in groups:
+            groups[group] = _group(app, group)
         wanted = every or row.name == asked
-        _register(app, row, row.load() if wanted else _not_asked_for)
+        _register(groups.get(group, app), row, name, row.load() if wanted else _not_asked_for)
     return app
 
 
-def _register(app: typer.Typer, row: Command, function: Any) -> None:
+def _group(app: typer.Typer, name: str) -> typer.Typer:
+    group = typer.Typer(context_settings=_HELP, rich_markup_mode="rich", help=GROUPS[name])
+    app.add_typer(group, name=name)
+    return group
+
+
+def _register(app: typer.Typer, row: Command, name: str, function: Any) -> None:
     app.command(
-        row.name,
+        name,
         cls=SettingsCommand,
         short_help=row.help,
         epilog=row.epilog,
@@ -143,9 +159,13 @@ def _refused(message: str, hint: str | None, code: int) -> int:
 
 def _usage_hint(argv: Sequence[str]) -> str:
     first = next((word for word in argv if not word.startswith("-")), "")
-    if first not in COMMANDS and (os.path.exists(first) or "/" in first or ":" in first):
+    if first not in {*COMMANDS, *GROUPS} and (
+        os.path.exists(first) or "/" in first or ":" in first
+    ):
         return f"a command comes first: {PROGRAM} params {first}"
-    command = next((word for word in argv if word in COMMANDS), None)
+    command = _asked(argv)
+    if command not in COMMANDS:
+        command = first if first in GROUPS else None
     return f"see '{PROGRAM} {command} --help'" if command else f"see '{PROGRAM} --help'"
 
 

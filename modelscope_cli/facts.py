@@ -183,11 +183,21 @@ class Component(NamedTuple):
     config: Mapping[str, Any] | None = None
 
 
+class Choice(NamedTuple):
+    """One of several weight sets, each a whole model; `type` as its name says (`Q4_K_M`)."""
+
+    file: str
+    type: str | None
+    bytes: int
+    files: int = 1
+
+
 class ModelFacts(NamedTuple):
     """Everything read about one model. `tensors` is Unknown where no weights are there.
 
     `values` are the bytes of small metadata tensors by component and name, `quantization` what
-    the model's files declare of it; `alternatives` are weight sets that hold the same names.
+    the model's files declare of it; `alternatives` are weight sets that hold the same names,
+    `choices` those of which none was read.
     """
 
     ref: ModelRef
@@ -200,3 +210,4 @@ class ModelFacts(NamedTuple):
     values: Mapping[tuple[str | None, str], bytes] = MappingProxyType({})
     quantization: Mapping[str, Any] = MappingProxyType({})
     alternatives: tuple[str, ...] = ()
+    choices: tuple[Choice, ...] = ()

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
-from modelscope_cli import reading
+from modelscope_cli import opening, reading
 from modelscope_cli import target as targets
-from modelscope_cli.errors import MissingShard, MscopeError, NotFound, UsageError, did_you_mean
-from modelscope_cli.facts import ModelFacts, ModelRef, Note, Unknown
+from modelscope_cli.errors import MscopeError, NotFound, UsageError
+from modelscope_cli.facts import ModelFacts, ModelRef
 from modelscope_cli.hub_names import KINDS
+from modelscope_cli.opening import How
 from modelscope_cli.sources.local import LocalFile, LocalSource, not_readable
 
-if TYPE_CHECKING:
-    from modelscope_cli.sources.hfcache import Snapshot
+__all__ = ["How", "holds_a_model", "open_model"]
 
 DEFAULT_BUILTIN = "huozi3"
-
-
-class How(NamedTuple):
-    """How a model is opened: the shared MODEL options."""
-
-    revision: str | None = None
-    weights: str | None = None
-    cache_dir: str | None = None
-    offline: bool = False
-    refresh: bool = False
-    jobs: int | None = None
 
 
 def open_model(
@@ -48,7 +36,9 @@ def open_model(
         return _builtin(target.name, model, default=default)
     if isinstance(target, targets.LocalTarget):
         return _local(target.path, model, how, want_tensors)
-    return _hub(target, model, how, want_tensors)
+    from modelscope_cli import hub_model  # what it needs takes 5 ms, no model on disk does
+
+    return hub_model.open_model(target, model, how, want_tensors)
 
 
 def holds_a_model(folder: str) -> bool:
@@ -108,16 +98,17 @@ def _local(path: str, typed: str, how: How, want_tensors: bool) -> ModelFacts:
     except OSError as error:
         raise _missing(path, error) from error
     if "models--" in os.path.abspath(path):
+        from modelscope_cli import hub_model
         from modelscope_cli.sources import hfcache
 
         if (found := hfcache.within(path, typed)) is not None:
             # A note says that a branch was looked up; without one the path names a commit.
             revision = None if found.note else found.source.ref.revision
-            return _from_cache(found, targets.HubTarget("", revision), how, want_tensors)
+            return hub_model.from_cache(found, targets.HubTarget("", revision), how, want_tensors)
     folder, name = (path, None) if is_folder else os.path.split(path)
     kind = "directory" if is_folder else "file"
     source = LocalSource(folder or ".", ModelRef(typed, kind, path=os.path.abspath(path)))
-    return _read(source, name, None, how, want_tensors)
+    return opening.read(source, name, None, how, want_tensors)
 
 
 def _missing(path: str, error: OSError) -> NotFound:
@@ -129,72 +120,3 @@ def _missing(path: str, error: OSError) -> NotFound:
         return NotFound(hint, "there is no file or folder of that name here either")
     found.hint = hint
     return found
-
-
-def _hub(target: targets.HubTarget, typed: str, how: How, want_tensors: bool) -> ModelFacts:
-    from modelscope_cli.sources import hfcache
-
-    if how.refresh:
-        raise NotFound(
-            f"{typed}: --refresh asks the Hub, and mscope does not read from the network yet",
-            "without it the HF cache answers",
-        )
-    cache, note = hfcache.cache_dir(how.cache_dir)
-    try:
-        found = hfcache.open_snapshot(cache, target, typed)
-    except NotFound as error:
-        if target.may_be_path and os.path.exists(os.path.expanduser(target.id)):
-            raise _not_inside(target, typed) from error
-        raise
-    facts = _from_cache(found, target, how, want_tensors)
-    return _with_notes(facts, [note] if note else [])
-
-
-def _not_inside(target: targets.HubTarget, typed: str) -> NotFound:
-    """The error for a file, type or revision of a folder that is here and lacks it."""
-    what = f"{typed}: there is no such file"
-    if target.quant is not None:
-        hint = f"{target.id} is here: --weights '*{target.quant}*' chooses in a folder"
-        return NotFound(what, hint)
-    if target.file is None:
-        return NotFound(what, f"{target.id} is here, and has no revisions")
-    folder, name = os.path.split(os.path.join(os.path.expanduser(target.id), target.file))
-    try:
-        return NotFound(what, did_you_mean(name, os.listdir(folder)))
-    except OSError:
-        return NotFound(what)
-
-
-def _from_cache(
-    found: Snapshot, asked: targets.HubTarget, how: How, want_tensors: bool
-) -> ModelFacts:
-    """Read a snapshot: what it lacks was not downloaded, and that is no defect of a file."""
-    from modelscope_cli.sources.hfcache_repo import download
-
-    repo_id = found.source.ref.id or asked.id
-    try:
-        facts = _read(found.source, found.file, asked.quant, how, want_tensors)
-    except MissingShard as error:
-        raise NotFound(
-            f"{repo_id}: its weights are not all in the HF cache: {error.message}",
-            download(repo_id, asked.revision),
-        ) from error
-    if want_tensors and found.file is None and isinstance(facts.tensors, Unknown):
-        raise NotFound(
-            f"{repo_id}: its weights are not in the HF cache", download(repo_id, asked.revision)
-        )
-    return _with_notes(facts, [found.note] if found.note else [])
-
-
-def _with_notes(facts: ModelFacts, notes: list[Note]) -> ModelFacts:
-    return facts._replace(notes=(*notes, *facts.notes))
-
-
-def _read(
-    source: LocalSource, name: str | None, quant: str | None, how: How, want_tensors: bool
-) -> ModelFacts:
-    if name is not None:
-        return reading.read_file(source, name, want_tensors=want_tensors)
-    return reading.read_folder(
-        source, how.weights, quant=quant, jobs=how.jobs, want_tensors=want_tensors
-    )

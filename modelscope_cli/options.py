@@ -4,7 +4,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -66,15 +66,48 @@ Model = Annotated[
 ]
 
 
+CachedName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[MODEL]",
+        envvar="MSCOPE_MODEL",
+        show_envvar=False,
+        show_default=False,
+        help="ORG/NAME[@REVISION], a URL, or a path inside a cache.",
+        autocompletion=complete_model,
+    ),
+]
+Revision = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REV", help="Branch, tag, refs/pr/N or commit.", rich_help_panel=MODEL_PANEL
+    ),
+]
+CacheDir = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR",
+        help="The HF cache: its hub folder, or an HF_HOME.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        metavar="N",
+        min=1,
+        help="How many files are read at once.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+
+
 class Opening(NamedTuple):
     """How MODEL is opened."""
 
-    revision: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REV", help="Branch, tag, refs/pr/N or commit.", rich_help_panel=MODEL_PANEL
-        ),
-    ] = None
+    revision: Revision = None
     weights: Annotated[
         str | None,
         typer.Option(
@@ -83,14 +116,7 @@ class Opening(NamedTuple):
             rich_help_panel=MODEL_PANEL,
         ),
     ] = None
-    cache_dir: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR",
-            help="The HF cache: its hub folder, or an HF_HOME.",
-            rich_help_panel=MODEL_PANEL,
-        ),
-    ] = None
+    cache_dir: CacheDir = None
     offline: Annotated[
         bool,
         typer.Option("--offline", help="Never use the network.", rich_help_panel=MODEL_PANEL),
@@ -103,17 +129,20 @@ class Opening(NamedTuple):
             rich_help_panel=MODEL_PANEL,
         ),
     ] = False
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            metavar="N",
-            min=1,
-            help="How many files are read at once.",
-            rich_help_panel=MODEL_PANEL,
-        ),
-    ] = None
+    jobs: Jobs = None
+
+
+class CachePlace(NamedTuple):
+    """Which cache the cache commands look at."""
+
+    cache_dir: CacheDir = None
+
+
+class CachedModel(NamedTuple):
+    """Which snapshot of MODEL a cache command looks at."""
+
+    revision: Revision = None
+    cache_dir: CacheDir = None
 
 
 class Output(NamedTuple):
@@ -210,7 +239,9 @@ def command(function: Callable[..., Report]) -> Callable[..., Answer]:
         output: Output = next(group for group in taken.values() if isinstance(group, Output))
         writing.check(output.destination())
         report = function(**values, **taken)
-        writing.refuse_files_of(_looked_at(report, values), output.destination())
+        if output.output:
+            looked_at = _looked_at(report, values, taken.values())
+            writing.refuse_files_of(looked_at, output.destination())
         return Answer(report, output)
 
     run.__name__, run.__doc__ = function.__name__, function.__doc__
@@ -219,11 +250,22 @@ def command(function: Callable[..., Report]) -> Callable[..., Answer]:
     return run
 
 
-def _looked_at(report: Report, values: Mapping[str, Any]) -> list[str | None]:
+def _looked_at(
+    report: Report, values: Mapping[str, Any], groups: Iterable[Any]
+) -> list[str | None]:
     """Where the models of a report lie: what was opened, and any path that was typed."""
     typed = (values.get(name) for name in ("model", "diff"))
-    opened = report.model.path if report.model is not None else None
-    return [opened, *(os.path.expanduser(text) for text in typed if text)]
+    opened = [report.model.path] if report.model is not None else _caches(groups)
+    return [*opened, *(os.path.expanduser(text) for text in typed if text)]
+
+
+def _caches(groups: Iterable[Any]) -> list[str | None]:
+    """The HF cache, where a command looks at the whole of it."""
+    from modelscope_cli.sources import hfcache
+
+    return [
+        hfcache.cache_dir(group.cache_dir)[0] for group in groups if hasattr(group, "cache_dir")
+    ]
 
 
 def _options(group: Any) -> list[inspect.Parameter]:

@@ -15,7 +15,8 @@ from modelscope_cli.errors import MscopeError, UsageError
 from modelscope_cli.escape import one_line
 from modelscope_cli.facts import Note
 
-_NOT_SETTINGS = frozenset({"config", "isolated", "help"})
+_TYPED_ONLY = frozenset({"fix", "yes"})  # what changes the disk is never a standing setting
+_NOT_SETTINGS = frozenset({"config", "isolated", "help"}) | _TYPED_ONLY
 _LATER = frozenset({"audit"})  # a command to come, whose table older versions leave alone
 
 
@@ -25,7 +26,9 @@ class SettingsCommand(TyperCommand):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for param in self.params:
-            if param.param_type_name == "option" and param.envvar is None and param.name:
+            if param.name in _TYPED_ONLY or not param.name:
+                continue
+            if param.param_type_name == "option" and param.envvar is None:
                 param.envvar = f"MSCOPE_{param.name.upper()}"
                 param.show_envvar = False  # type: ignore[attr-defined]
 
@@ -38,7 +41,7 @@ class SettingsCommand(TyperCommand):
 
     def _fill(self, ctx: Any) -> None:
         found = self._settings(ctx)
-        values = found.for_command(self.name or "")
+        values = found.for_command(_key(ctx))
         origins: list[tuple[Any, str]] = []
         for param in self.params:
             if param.name in _NOT_SETTINGS or param.name is None:
@@ -72,7 +75,7 @@ class SettingsCommand(TyperCommand):
         models = _folders(typed) + (_folders(other) if (other := ctx.params.get("diff")) else [])
         while True:
             found = settings.find(models)
-            named = found.for_command(self.name or "").get("model")
+            named = found.for_command(_key(ctx)).get("model")
             if typed or found.path is None or not isinstance(named, str):
                 return _with_those_in(models, found)
             folders = _folders(_beside(found.path, named))
@@ -183,6 +186,11 @@ def _folders(model: str | None) -> list[str]:
     return [os.path.dirname(path) or ".", os.path.dirname(os.path.realpath(path))]
 
 
+def _key(ctx: Any) -> str:
+    """The command's table in a settings file: `cache_ls` for `mscope cache ls`."""
+    return "_".join(ctx.command_path.split()[1:])
+
+
 def _known_settings() -> dict[str, set[str]]:
     """The options of every command."""
     import inspect
@@ -190,7 +198,7 @@ def _known_settings() -> dict[str, set[str]]:
     from modelscope_cli.commands import COMMANDS
 
     return {
-        row.name: set(inspect.signature(row.load()).parameters) - _NOT_SETTINGS
+        row.key: set(inspect.signature(row.load()).parameters) - _NOT_SETTINGS
         for row in COMMANDS.values()
     }
 

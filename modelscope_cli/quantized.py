@@ -8,7 +8,7 @@ from typing import Any
 from modelscope_cli.errors import FormatError, NotFound
 from modelscope_cli.facts import Note, TensorTable
 from modelscope_cli.schemes import FAMILIES
-from modelscope_cli.sources.base import Source
+from modelscope_cli.sources.base import Extent, Source
 
 # Where quantization is declared when config.json does not.
 QUANTIZATION_FILES = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
@@ -30,12 +30,22 @@ def values(source: Source, table: TensorTable) -> dict[tuple[str | None, str], b
         if path is not None and offset is not None and size <= min(MAX_VALUE_BYTES, room):
             by_file.setdefault(path, []).append(index)
             room -= size
+    if by_file:
+        source.expect(_extents(table, by_file))
     for path, indices in by_file.items():
         with source.open(path) as file:
             for index in indices:
                 value = file.read_at(table.offsets[index] or 0, table.bytes[index])
                 found[table.components[index], table.names[index]] = value
     return found
+
+
+def _extents(table: TensorTable, by_file: Mapping[str, list[int]]) -> list[Extent]:
+    return [
+        Extent(path, table.offsets[index] or 0, table.bytes[index])
+        for path, indices in by_file.items()
+        for index in indices
+    ]
 
 
 def declared(

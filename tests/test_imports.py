@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.hfcache import MAIN, Cache
 from tests.running import Completed, run_python
 
 _HEAVY = (
@@ -80,6 +81,14 @@ def test_params_with_options(option: list[str], folder: str) -> None:
 
 def test_config_of_a_folder(folder: str) -> None:
     assert "bert" in _guarded((*_HEAVY, "rich"), "config", folder).out
+
+
+@pytest.mark.parametrize(
+    "argv", [["ls"], ["show", "org/x"], ["verify", "org/x"], ["verify", "--all"], ["doctor"]]
+)
+def test_the_cache(argv: list[str], tmp_path: Path) -> None:
+    Cache(tmp_path).add("org/x", MAIN, {"config.json": b"{}"}, ("main",))
+    _guarded((*_HEAVY, "rich"), "cache", *argv, "--cache-dir", str(tmp_path))
 
 
 def test_a_terminal_needs_rich_and_no_more(folder: str) -> None:

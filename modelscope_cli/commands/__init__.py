@@ -8,15 +8,23 @@ from typing import Any, NamedTuple
 
 
 class Command(NamedTuple):
-    """One command: its name, the one line `--help` shows, and what stands below its options."""
+    """One command: its name, the one line `--help` shows, and what stands below its options.
+
+    A name of two words, `cache ls`, is a command of the group that its first word names.
+    """
 
     name: str
     help: str
     epilog: str
 
+    @property
+    def key(self) -> str:
+        """The name as one word: of the module, and of its table in a settings file."""
+        return self.name.replace(" ", "_")
+
     def load(self) -> Callable[..., Any]:
         """Import the command's module, only when it is the one asked for."""
-        module = importlib.import_module(f"modelscope_cli.commands.{self.name}")
+        module = importlib.import_module(f"modelscope_cli.commands.{self.key}")
         function: Callable[..., Any] = module.command
         return function
 
@@ -49,5 +57,26 @@ COMMANDS = {
             "Packing arithmetic of 4-bit and other quantized weights, both ways.",
             "mscope pack --shape 4096x14336   -   mscope pack --stored 29360128x1 MODEL",
         ),
+        Command(
+            "cache ls",
+            "Repos in the HF cache: revisions, sizes, last use, what is broken or left over.",
+            "mscope cache ls   -   mscope cache ls --cache-dir /mnt/hub --json",
+        ),
+        Command(
+            "cache show",
+            "Where each file of a snapshot lies: its links, hop by hop, to the bytes.",
+            "mscope cache show ORG/NAME config.json   -   mscope cache show ./hub/models--a--b",
+        ),
+        Command(
+            "cache verify",
+            "Whether files hold what was downloaded, told offline from the names of their blobs.",
+            "mscope cache verify ORG/NAME   -   mscope cache verify --all --jobs 2",
+        ),
+        Command(
+            "cache doctor",
+            "What is wrong in the whole cache, in seconds, and what mends it.",
+            "mscope cache doctor   -   mscope cache doctor --fix --keep ./changed",
+        ),
     )
 }
+GROUPS = {"cache": "Look through the HF cache: list, show, verify and mend it."}

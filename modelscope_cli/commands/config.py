@@ -86,6 +86,8 @@ def _own(facts: ModelFacts) -> Mapping[str, Any]:
     """config.json; for a GGUF its metadata."""
     if facts.config is not None:
         return facts.config
+    if facts.choices:
+        raise UsageError(f"{facts.ref.target}: {_reason(facts)}")
     metadata = facts.files[0].metadata if facts.files else {}
     if facts.ref.format == "gguf":
         if len(facts.files) > 1 and "split.count" not in metadata:
@@ -98,6 +100,10 @@ def _own(facts: ModelFacts) -> Mapping[str, Any]:
         f"{facts.ref.target}: no config.json here",
         "mscope params lists the tensors without one",
     )
+
+
+def _reason(facts: ModelFacts) -> str:
+    return facts.tensors.reason if isinstance(facts.tensors, Unknown) else ""
 
 
 def _whole(config: _Config, notes: Sequence[Note]) -> Report:

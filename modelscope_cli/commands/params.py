@@ -66,7 +66,8 @@ def command(
     chosen = analysis.Choice(match or (), exclude or (), *_sort(sort), top)
     facts = load.open_model(model, load.How(*opening))
     if isinstance(facts.tensors, Unknown):
-        return reports.without_tensors(facts, facts.tensors)
+        of = reports.of_choices if facts.choices else reports.without_tensors
+        return of(facts, facts.tensors)
     examined = analysis.examine(facts, facts.tensors, chosen)
     if facts.tensors.names and not examined.rows:
         _refuse_empty(chosen, facts.tensors.names)

@@ -45,6 +45,33 @@ def without_tensors(facts: ModelFacts, unknown: Unknown) -> Report:
     )
 
 
+def of_choices(facts: ModelFacts, unknown: Unknown) -> Report:
+    """Whole models to choose from, none of them read: a row a file, with its size and type."""
+    nothing = without_tensors(facts, unknown)
+    columns = [
+        Column("file", "file", "word"),
+        Column("type", "type", "word"),
+        Column("bytes", "bytes", "bytes", rank=2),
+        Column("size", "size", "size"),
+    ]
+    rows: list[list[Cell]] = [
+        [each.file, each.type or Unknown("its name does not say"), each.bytes, each.bytes]
+        for each in facts.choices
+    ]
+    records = [
+        {"file": each.file, "type": each.type, "bytes": each.bytes} for each in facts.choices
+    ]
+    return nothing._replace(
+        sections=lambda folded: [Table(columns, rows)],
+        document=lambda: {
+            **nothing.document(),
+            "choices": [each._asdict() for each in facts.choices],
+        },
+        record_keys=("file", "type", "bytes"),
+        records=lambda: records,
+    )
+
+
 def of_tensors(facts: ModelFacts, examined: analysis.Params, fold: bool | None) -> Report:
     """The tensors one by one; `fold` as in `Report`."""
     listing = _Listing(facts, examined)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from modelscope_cli.facts import ModelRef
+
+
+class Extent(NamedTuple):
+    """Bytes of a file that will be wanted; there may be fewer."""
+
+    path: str
+    offset: int
+    length: int
 
 
 class OpenFile(Protocol):
@@ -43,4 +52,8 @@ class Source(Protocol):
 
     def open(self, path: str) -> OpenFile:
         """Open one file. Raises NotFound, or NotARegularFile for a FIFO, socket or device."""
+        ...
+
+    def expect(self, wanted: Sequence[Extent]) -> None:
+        """Hear what will be read: a source far away asks for all of it at once."""
         ...

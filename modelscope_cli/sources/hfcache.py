@@ -5,18 +5,21 @@ huggingface_hub itself is not imported: that takes 10 ms, and its scan stops at 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from modelscope_cli.errors import NotFound, UsageError, did_you_mean
+from modelscope_cli.errors import MscopeError, NotFound, UsageError, did_you_mean
 from modelscope_cli.facts import ModelRef, Note
 from modelscope_cli.hub_names import is_commit, repo_id_problem, revision_problem
 from modelscope_cli.sources.hfcache_repo import CachedRepo, download, is_folder, names_in, some
-from modelscope_cli.sources.local import LocalSource
+from modelscope_cli.sources.listed import ListedSource
+from modelscope_cli.sources.local import LocalFile, LocalSource
 from modelscope_cli.target import HubTarget
 
 PREFIX = "models--"
+_MAX_TREE_BYTES = 64_000_000
 _PREFIXES = (PREFIX, "datasets--", "spaces--", "kernels--")
 
 
@@ -105,6 +108,27 @@ def within(path: str, typed: str) -> Snapshot | None:
     return _opened(repo, commit, [], typed)._replace(note=note)
 
 
+def listed(found: Snapshot) -> ListedSource | None:
+    """Every file of the snapshot's commit, downloaded or not; None where nobody knows.
+
+    `snapshot_download` writes them down, `trees/<commit>.json`.
+    """
+    ref = found.source.ref
+    repo, inner = found.source.root, ""
+    while repo and os.path.basename(repo) != ref.revision:
+        repo, name = os.path.split(repo)
+        inner = f"{name}/{inner}".rstrip("/")
+    above = os.path.dirname(os.path.dirname(repo))
+    tree = os.path.join(above, "trees", f"{ref.revision}.json")
+    try:
+        with LocalFile(tree, tree) as file:
+            said = json.loads(file.read_at(0, min(file.size, _MAX_TREE_BYTES)))
+        sizes = {path: int(each["size"]) for path, each in said["files"].items()}
+    except (MscopeError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return ListedSource(sizes, ref, inner)
+
+
 def cached_ids(cache: str) -> list[str]:
     """Ids of the models that have a folder in the cache; folders with impossible names left out."""
     return sorted(filter(None, map(_id_of, names_in(cache))))
@@ -174,13 +198,13 @@ def _not_cached(cache: str, target: HubTarget) -> NotFound:
         what = f"{target.id} is not in {where}"
     if not os.path.isdir(cache):
         what += ", which does not exist"
-    near = _near(target.id, cached_ids(cache))
+    others = near(target.id, cached_ids(cache))
     hint = download(target.id, target.revision)
-    return NotFound(what, f"{near}; {hint}" if near else hint)
+    return NotFound(what, f"{others}; {hint}" if others else hint)
 
 
-def _near(repo_id: str, known: Sequence[str]) -> str | None:
-    """Ids with the same name under another organisation, else ids spelled alike."""
+def near(repo_id: str, known: Sequence[str]) -> str | None:
+    """A hint at ids with the same name under another organisation, else ids spelled alike."""
     name = repo_id.rpartition("/")[2].lower()
     same = [other for other in known if other.rpartition("/")[2].lower() == name]
     return f"did you mean {some(same)}?" if same else did_you_mean(repo_id, known)

@@ -63,15 +63,18 @@ class CachedRepo:
 
     def refs(self) -> dict[str, str]:
         """Every ref that can be read, and its commit; what is broken is left out."""
-        found = {}
+        return {name: value for name, value in self.read_refs() if isinstance(value, str)}
+
+    def read_refs(self) -> Iterator[tuple[str, str | FormatError | NotFound]]:
+        """Every ref, and its commit or what is wrong with it."""
         for name in _files_below(os.path.join(self.folder, "refs")):
             try:
                 commit = self.ref(name)
-            except (FormatError, NotFound):
+            except (FormatError, NotFound) as error:
+                yield name, error
                 continue
             if commit is not None:
-                found[name] = commit
-        return found
+                yield name, commit
 
     def commit(self, revision: str) -> str:
         """The commit that a full or short one names. Raises NotFound, UsageError where many fit."""
@@ -86,12 +89,16 @@ class CachedRepo:
             )
         return fits[0]
 
-    def lacks(self, what: str, revision: str | None) -> NotFound:
-        """The error for a revision that is not there, with what is."""
+    def held(self) -> list[str]:
+        """Revisions with a snapshot: `main = d76c4a5`, or the commit alone."""
         refs = self.refs()
         kept = set(self.commits())
         known = [f"{name} = {commit[:7]}" for name, commit in refs.items() if commit in kept]
-        known += [commit[:7] for commit in sorted(kept - set(refs.values()))]
+        return known + [commit[:7] for commit in sorted(kept - set(refs.values()))]
+
+    def lacks(self, what: str, revision: str | None) -> NotFound:
+        """The error for a revision that is not there, with what is."""
+        known = self.held()
         there = f"it holds {some(known)}; " if known else ""
         return NotFound(
             f"{self.id}: {what} is not in the HF cache at {self.folder}",
@@ -108,19 +115,23 @@ class CachedRepo:
             written = os.stat(path).st_mtime
         except OSError as error:
             raise not_readable(path, error) from error
-        days = max(0, int((_now(now) - written) // _DAY))
-        age = "today" if days == 0 else f"{days:,} day{'s' if days > 1 else ''} ago"
-        return f"{revision} = {commit[:7]}, fetched {age}"
+        return f"{revision} = {commit[:7]}, fetched {age(written, now)}"
 
     def _ref_path(self, revision: str) -> str:
         return os.path.join(self.folder, "refs", *revision.split("/"))
+
+
+def age(written: float, now: float | None = None) -> str:
+    """`200 days ago`, or `today`."""
+    days = max(0, int((_now(now) - written) // _DAY))
+    return "today" if days == 0 else f"{days:,} day{'s' if days > 1 else ''} ago"
 
 
 def download(repo_id: str, revision: str | None = None, file: str | None = None) -> str:
     """The hint that brings into the cache what is not there."""
     at = "" if revision in (None, "main") else f" --revision {revision}"
     what = repo_id if file is None else f"{repo_id} {file}"
-    return f"mscope does not read from the Hub yet: hf download {what}{at} brings it here"
+    return f"hf download {what}{at} brings it here"
 
 
 def some(names: Sequence[str]) -> str:

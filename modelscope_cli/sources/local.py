@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from types import TracebackType
 
 from modelscope_cli.errors import MscopeError, NotARegularFile, NotFound, TruncatedFile
 from modelscope_cli.facts import ModelRef
+from modelscope_cli.sources.base import Extent
 
 _KINDS = (
     (stat.S_ISFIFO, "a FIFO"),
@@ -95,8 +97,12 @@ def _open_error(path: str, shown: str, error: OSError) -> MscopeError:
 def _require_regular(mode: int, shown: str) -> None:
     if stat.S_ISREG(mode):
         return
-    what = next((text for test, text in _KINDS if test(mode)), "not a regular file")
-    raise NotARegularFile(shown, f"is {what}, not a file that can be read")
+    raise NotARegularFile(shown, f"is {kind_of(mode)}, not a file that can be read")
+
+
+def kind_of(mode: int) -> str:
+    """What lies somewhere, by its mode, where it is no regular file: `a FIFO`."""
+    return next((text for test, text in _KINDS if test(mode)), "not a regular file")
 
 
 class LocalSource:
@@ -124,6 +130,9 @@ class LocalSource:
     def folders(self, folder: str = "") -> list[str]:
         """Names of the folders directly in `folder`."""
         return [entry.name for entry in self._scan(folder) if _is_folder(entry)]
+
+    def expect(self, wanted: Sequence[Extent]) -> None:
+        """Nothing to do: a local disk is asked when its bytes are needed."""
 
     def _scan(self, folder: str) -> list[os.DirEntry[str]]:
         path = os.path.join(self.root, folder) if folder else self.root

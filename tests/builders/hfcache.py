@@ -47,6 +47,20 @@ class Cache:
         return path
 
 
+def written_through(hub: Path) -> None:
+    """`org/model`, whose config.json was written through its link five days after the download."""
+    files = {"config.json": b'{"hidden_size": 8}', "model.safetensors": b"weights" * 1000}
+    snapshot = Cache(hub).add("org/model", MAIN, files, ("main",))
+    for path in (*snapshot.iterdir(), *(snapshot.parent.parent / "blobs").iterdir()):
+        os.utime(path, (_DOWNLOADED, _DOWNLOADED), follow_symlinks=False)
+    (snapshot / "config.json").write_bytes(b'{"hidden_size": 4096}')
+    os.utime(snapshot / "config.json", (_WRITTEN, _WRITTEN))
+
+
+_DOWNLOADED = 1_778_320_800  # 2026-05-09 10:00 UTC
+_WRITTEN = 1_778_799_480  # 2026-05-14 22:58 UTC
+
+
 def blob_name(content: bytes, *, large: bool) -> str:
     """LFS files are named by sha256, others as git names them."""
     if large:

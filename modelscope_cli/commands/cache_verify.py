@@ -1,0 +1,229 @@
+"""`mscope cache verify`: whether the cache holds what was downloaded."""
+
+# No `from __future__ import annotations`: Typer evaluates signatures at run time.
+
+import os
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
+
+import typer
+
+from modelscope_cli import output as writing
+from modelscope_cli import verifying
+from modelscope_cli.analysis import cache_expected as expected
+from modelscope_cli.analysis.cache_facts import Entry, Known, Repo, Snapshot
+from modelscope_cli.analysis.cache_remedies import Remedies
+from modelscope_cli.analysis.cache_verdicts import Verdict
+from modelscope_cli.errors import NotFound, UsageError, did_you_mean
+from modelscope_cli.facts import ModelRef, Note
+from modelscope_cli.opening import How
+from modelscope_cli.options import CachedModel, CachedName, Jobs, Output
+from modelscope_cli.options import command as command_
+from modelscope_cli.report import Report
+from modelscope_cli.reports.cache_verify import Verified
+from modelscope_cli.sources import cache_layout, hfcache
+from modelscope_cli.sources.cache_where import Where, locate
+from modelscope_cli.units import counted, size_text
+
+
+class Looked(NamedTuple):
+    """What of one repo is verified: these snapshots, and its leftovers where all of it is."""
+
+    repo: Repo
+    snapshots: Sequence[Snapshot]
+    leftovers: bool = True
+
+
+@command_
+def command(
+    context: typer.Context,
+    model: CachedName = None,
+    *,
+    all: Annotated[
+        bool,
+        typer.Option("--all", help="Every repo of the cache, or every revision of MODEL."),
+    ] = False,
+    rehash: Annotated[
+        bool, typer.Option("--rehash", help="Hash files that were found right before, too.")
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Exit 1 for what is incomplete, orphaned or unverifiable, too."
+        ),
+    ] = False,
+    remote: Annotated[
+        bool,
+        typer.Option("--remote", help="Also ask the Hub what each file should be."),
+    ] = False,
+    jobs: Jobs = None,
+    which: CachedModel,
+    output: Output,
+) -> Report:
+    """Check cached files against the hashes that their blobs are named by, offline."""
+    if all and _origin(context, "model") != "COMMANDLINE":
+        model = None
+    if remote and not How().may_ask:
+        raise UsageError("--remote asks the Hub, and the network is switched off: HF_HUB_OFFLINE")
+    hasher = verifying.Hasher(jobs, rehash=rehash)
+    if model is None:
+        if not all:
+            raise UsageError("cache verify needs a MODEL", "mscope cache verify --all checks all")
+        if which.revision is not None:
+            raise UsageError("--revision needs a MODEL")
+        return _whole_cache(which.cache_dir, hasher, output, strict=strict, remote=remote)
+    where = locate(model, which.revision, which.cache_dir)
+    repo = cache_layout.read_repo(where.folder)
+    looked = _looked_at(repo, where, every=all)
+    notes = [*where.notes, *_notes(looked)]
+    if remote:
+        looked = _asked([looked])[0]
+    verdicts, remedies = _judged([looked], hasher)
+    commit = where.commit if not all else None
+    path = repo.folder if commit is None else os.path.join(repo.folder, "snapshots", commit)
+    ref = ModelRef(model, "cache", repo.id, commit, files=len(verdicts), path=path)
+    title = f"{repo.id}: {f'snapshot {commit}' if commit else 'every snapshot'} in {where.folder}"
+    return Verified(
+        ref, title, verdicts, remedies, hasher.bytes_read, hasher.bytes_remembered, strict
+    ).report(notes)
+
+
+def _origin(context: typer.Context, name: str) -> str:
+    source = context.get_parameter_source(name)
+    return "" if source is None else source.name
+
+
+def _whole_cache(
+    cache_dir: str | None, hasher: verifying.Hasher, output: Output, *, strict: bool, remote: bool
+) -> Report:
+    folder, note = hfcache.cache_dir(cache_dir)
+    cache = cache_layout.read_cache(folder)
+    looked = [Looked(repo, repo.snapshots) for repo in cache.repos]
+    wanted = expected.distinct(
+        each for look in looked for each in expected.of_snapshots(look.repo, look.snapshots)
+    )
+    size = sum(each.stamp.size for each in wanted)
+    first = f"{counted(len(wanted), 'file')} to be checked, {size_text(size, output.units)}"
+    # Before anything is read: a whole cache can take an hour.
+    writing.say(Note(first), quiet=output.quiet)
+    if remote:
+        looked = _asked(looked)
+    verdicts, remedies = _judged(looked, hasher)
+    notes = [*([note] if note else []), *(note for look in looked for note in _notes(look))]
+    return Verified(
+        None, f"the HF cache at {folder}", verdicts, remedies,
+        hasher.bytes_read, hasher.bytes_remembered, strict,
+    ).report(notes)  # fmt: skip
+
+
+def _looked_at(repo: Repo, where: Where, *, every: bool) -> Looked:
+    """The part of a repo that MODEL names."""
+    if where.blob is not None:
+        return _by_blob(repo, where.blob)
+    if every:
+        return Looked(repo, repo.snapshots)
+    found = [each for each in repo.snapshots if each.commit == where.commit]
+    if where.commit is not None and not found:
+        raise NotFound(f"{repo.id}: there is no snapshot {where.commit[:7]} in {repo.folder}")
+    if where.file is None:
+        return Looked(repo, found)
+    return Looked(repo, [_only(repo, found[0], where.file)], leftovers=False)
+
+
+def _only(repo: Repo, snapshot: Snapshot, file: str) -> Snapshot:
+    """A snapshot with one file, or the files below one folder."""
+    wanted = file.strip("/")
+
+    def fits(path: str) -> bool:
+        return path == wanted or path.startswith(f"{wanted}/")
+
+    entries = tuple(entry for entry in snapshot.entries if fits(entry.path))
+    tree = {path: known for path, known in (snapshot.tree or {}).items() if fits(path)}
+    if not entries and not tree:
+        raise NotFound(
+            f"{repo.id}: {wanted} is not in its cached snapshot {snapshot.commit[:7]}",
+            did_you_mean(wanted, [entry.path for entry in snapshot.entries]),
+        )
+    return snapshot._replace(entries=entries, tree=tree)
+
+
+def _by_blob(repo: Repo, blob: str) -> Looked:
+    """Every file that leads to one blob."""
+    found = []
+    for snapshot in repo.snapshots:
+        entries = tuple(entry for entry in snapshot.entries if entry.blob == blob)
+        if entries:
+            kept: dict[str, Known] = {
+                entry.path: snapshot.tree[entry.path]
+                for entry in entries
+                if snapshot.tree and entry.path in snapshot.tree
+            }
+            found.append(snapshot._replace(entries=entries, tree=kept))
+    if not found:
+        raise NotFound(f"{repo.id}: no snapshot names the blob {blob}")
+    return Looked(repo, found, leftovers=False)
+
+
+def _asked(looked: Sequence[Looked]) -> list[Looked]:
+    """The same with what the Hub says of each commit, instead of what a download noted."""
+    from contextlib import closing
+
+    from modelscope_cli.sources.cache_remote import Remote
+
+    with closing(Remote()) as remote:
+        return [
+            look
+            if look.repo.kind != "model"
+            else look._replace(
+                snapshots=[
+                    each._replace(
+                        tree=_only_asked(
+                            each.entries, remote.listing(look.repo.id, each.commit), look
+                        )
+                    )
+                    for each in look.snapshots
+                ]
+            )
+            for look in looked
+        ]
+
+
+def _only_asked(
+    entries: Sequence[Entry], tree: dict[str, Known], looked: Looked
+) -> dict[str, Known]:
+    if looked.leftovers:
+        return tree
+    names = {entry.path for entry in entries}
+    return {path: known for path, known in tree.items() if path in names}
+
+
+def _judged(looked: Sequence[Looked], hasher: verifying.Hasher) -> tuple[list[Verdict], list[str]]:
+    computed = hasher.hash(
+        each for look in looked for each in expected.of_snapshots(look.repo, look.snapshots)
+    )
+    default = hfcache.cache_dir()[0]
+    verdicts: list[Verdict] = []
+    remedies: list[str] = []
+    for look in looked:
+        judge = verifying.judge(look.repo, computed)
+        found = [each for snapshot in look.snapshots for each in judge.snapshot(snapshot)]
+        found += judge.leftovers() if look.leftovers else ()
+        verdicts += found
+        is_default = os.path.realpath(look.repo.cache) == os.path.realpath(default)
+        remedies += Remedies(look.repo, default=is_default).of(found)
+    return verdicts, remedies
+
+
+def _notes(looked: Looked) -> list[Note]:
+    """What was not looked at, and what makes no sense in the repo's folder."""
+    notes = [Note(f"{odd.path}: {odd.what}", warning=True) for odd in looked.repo.oddities]
+    for snapshot in looked.snapshots:
+        _, never = expected.not_downloaded(looked.repo, snapshot)
+        if never:
+            files = counted(len(never), "file")
+            notes.append(Note(f"{files} of {snapshot.commit[:7]} were not downloaded"))
+    others = len(looked.repo.snapshots) - len(looked.snapshots)
+    if others and looked.leftovers:
+        which = counted(others, "other snapshot")
+        notes.append(Note(f"{which} of {looked.repo.id} not looked at: --all does"))
+    return notes
