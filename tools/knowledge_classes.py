@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from tools import knowledge_build as building
 from tools.knowledge_facts import facts
-from tools.knowledge_parts import Parts as Parts
+from tools.knowledge_parts import Parts as Parts  # read from here too
 from tools.knowledge_trees import ConflictError, Node, encode, merge, read
 from tools.knowledge_variants import Change, Small, changes
 
@@ -18,7 +18,10 @@ _MOST_PAIRS = 100  # configurations with two changes, for one class
 
 
 def records(model_type: str) -> dict[str, Any]:
-    """The lines of one model type: its own, and one a class."""
+    """The lines of one model type: its own, and one a class.
+
+    Raises ImportError where one of its classes needs a library that is not here.
+    """
     names = building.class_names(model_type)
     seen: dict[str, Seen] = {}
     telling: list[Change] | None = None
@@ -66,6 +69,8 @@ def see(model_type: str, name: str, telling: Sequence[Change] | None) -> Seen | 
     try:
         model_class = building.class_of(name)
         model = building.build(model_class, building.config_of(model_type, name))
+    except ImportError:
+        raise
     except Exception as error:
         _say(f"{model_type}/{name}: {type(error).__name__}: {_first_line(error)}")
         return None

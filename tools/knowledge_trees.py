@@ -52,7 +52,7 @@ def read(module: Any, part_of: Callable[[Any], str | None]) -> Node:
     from torch import nn
     from transformers import PreTrainedModel
 
-    node = Node(_kind(module))
+    node = Node(kind_of(module))
     if isinstance(module, PreTrainedModel):
         node.model = type(module).__name__
         node.part = part_of(module)
@@ -149,7 +149,7 @@ def _replaced(
     return kept
 
 
-def _kind(module: Any) -> str:
+def kind_of(module: Any) -> str:
     """What the quantizers see in it: they ask for the exact type of nn.Linear."""
     from torch import nn
     from transformers.pytorch_utils import Conv1D

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,21 @@ from modelscope_cli.dtypes import TORCH
 from modelscope_cli.knowledge.modules import ClassModules, find
 from tools import knowledge_build as building
 from tools.knowledge_facts import template
-from tools.knowledge_trees import BUILT_IN, _kind
+from tools.knowledge_parts import Parts
+from tools.knowledge_trees import BUILT_IN, Node, kind_of, read
+from tools.knowledge_variants import Small
+
+
+def small_model(model_type: str, name: str) -> Any:
+    """A class with few layers, of each kind that it has by default."""
+    model_class = building.class_of(name)
+
+    def tree(config: Any) -> Node:
+        model = building.build(model_class, config)
+        return read(model, Parts(model).of)
+
+    default = building.config_of(model_type, name)
+    return building.build(model_class, Small(default, tree(copy.deepcopy(default)), tree).config)
 
 
 def differences(model: Any, found: ClassModules) -> Iterator[str]:
@@ -32,7 +47,7 @@ def _parameters(model: Any, found: ClassModules) -> Iterator[str]:
         for name, value in (*module._parameters.items(), *module._buffers.items()):
             if value is None or prefix + name in kept_out:
                 continue
-            kind = _kind(module) if name in module._parameters else "buffer"
+            kind = kind_of(module) if name in module._parameters else "buffer"
             dtype = TORCH[str(value.dtype).removeprefix("torch.")].name
             expected = (kind, None if dtype == BUILT_IN else dtype)
             if found.parameter(prefix + name) != expected:
@@ -141,12 +156,11 @@ def main(types: list[str]) -> None:
     for model_type in types or building.model_types():
         for name in building.class_names(model_type):
             try:
-                config = building.config_of(model_type, name)
-                model = building.build(building.class_of(name), config)
+                model = small_model(model_type, name)
             except Exception:
                 continue
             classes += 1
-            found = find(model_type, name, config.to_dict())
+            found = find(model_type, name, model.config.to_dict())
             try:
                 lines = ["not known"] if found is None else list(differences(model, found))
             except Exception as error:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tools import knowledge_build as building
@@ -21,27 +20,34 @@ def main(argv: list[str]) -> None:
     """Regenerate all, or the lines of some model types."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", metavar="TYPE", help="these model types only")
-    only = parser.parse_args(argv).only
+    types = parser.parse_args(argv).only
     knowledge_tables.write("conversions", knowledge_conversions.records())
-    before = knowledge_tables.read("classes") if only else {}
-    knowledge_tables.write("classes", {**_without(before, only), **classes(only)})
+    before = knowledge_tables.read("classes")
+    lines = classes(types or building.model_types(), before)
+    others = {k: v for k, v in before.items() if types and k.partition("/")[0] not in types}
+    knowledge_tables.write("classes", others | lines)
 
 
-def classes(only: list[str] | None) -> dict[str, Any]:
-    """The lines of `classes.jsonl`."""
+def classes(types: Iterable[str], before: Mapping[str, Any]) -> dict[str, Any]:
+    """The lines of `classes.jsonl` for these model types.
+
+    A type whose classes need a library that is not here keeps the lines it had `before`.
+    """
     found: dict[str, Any] = {}
-    for model_type in only or building.model_types():
+    for model_type in types:
         start = time.monotonic()
         try:
             found |= knowledge_classes.records(model_type)
-        except Exception:
-            traceback.print_exc()
-        print(f"{model_type} {time.monotonic() - start:.1f} s", file=sys.stderr)
+        except ImportError as error:
+            _say(f"{model_type}: kept as it was: {str(error).strip().splitlines()[0]}")
+            kept = {k: v for k, v in before.items() if k.partition("/")[0] == model_type}
+            found |= kept
+        _say(f"{model_type} {time.monotonic() - start:.1f} s")
     return found
 
 
-def _without(lines: Mapping[str, Any], types: list[str] | None) -> dict[str, Any]:
-    return {k: v for k, v in lines.items() if k.partition("/")[0] not in (types or ())}
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
