@@ -71,7 +71,8 @@ def _filled(given: Mapping[str, Any], name: str | None, depth: int) -> dict[str,
     names = record.get("map", {})
     scope = {**every.get("defaults", {}), **record.get("defaults", {})}
     scope.update((key, item) for key, item in given.items() if key not in names)
-    scope.update((names[key], item) for key, item in given.items() if key in names)
+    heard = names.keys() - record.get("unheard", ())
+    scope.update((names[key], item) for key, item in given.items() if key in heard)
     if not scope.get("dtype"):
         scope["dtype"] = given.get("torch_dtype")
     for key, spec in record.get("subs", {}).items():
@@ -111,6 +112,8 @@ def _fill_sub(
     if isinstance(old, Mapping) and depth < _DEEPEST:
         said = {**said, **_filled(old, name, depth + 1)}
     scope[key] = _filled(said, name, depth + 1) if depth < _DEEPEST else dict(said)
+    if not name.startswith("@"):
+        scope[key].setdefault("model_type", name)
 
 
 def _fill_unknown(scope: dict[str, Any], depth: int) -> None:

@@ -47,9 +47,9 @@ def value(
         return look_up(config, expression)
     if not isinstance(expression, (list, tuple)):
         return expression
-    operator, *operands = expression
-    if depth > _DEEPEST:
+    if depth > _DEEPEST or not expression:
         return MISSING
+    operator, *operands = expression
     form = _FORMS.get(operator)
     if form is not None:
         return form(operands, config, place, depth + 1)
@@ -215,6 +215,8 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     "max": lambda a, b: max(_number(a), _number(b)),
     "int": lambda a: int(_number(a)),
     "ceil": lambda a: math.ceil(_number(a)),
+    "log2": lambda a: math.log2(_number(a)),
+    "name": lambda text, number: str.__add__(text, str(_number(number))),
     "<": lambda a, b: _number(a) < _number(b),
     "==": _equal,
     "not": lambda a: not _truth(a),
@@ -222,9 +224,11 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     "len": lambda items: len(_list(items)),
     "sum": lambda items: sum(map(_number, _list(items))),
     "prod": _product,
+    "largest": lambda items: max(map(_number, _list(items))),
     "at": lambda items, index: _list(items)[index],
     "rep": _repeated,
     "cat": _joined,
     "list": lambda *items: list(items),
+    "ending": lambda items, last: [*_list(items)[:-1], last] if items else items,
     "reversed": lambda items: list(_list(items))[::-1],
 }
