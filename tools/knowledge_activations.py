@@ -24,7 +24,7 @@ SHORT, MIDDLE, LONG = 128, 2048, 4096  # tokens
 WORDS, SOME = 4_000_000, 512  # a vocabulary so large that logits decide, and tokens for it
 FEW = 64  # words: logits are nothing
 LAYERS = 4
-SECONDS = 60.0
+SECONDS = 30.0
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers",
            "decoder_layers", "num_decoder_layers", "num_encoder_layers", "depth")  # fmt: skip
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_target_positions", "n_ctx",
@@ -55,9 +55,15 @@ def main(argv: list[str]) -> None:
 
 def record(model_type: str) -> dict[str, Any] | None:
     """The factors in 16 and 32 bit, why there are none, or None where nothing runs."""
-    config = _config(model_type)
-    if config is None:
-        return None
+    for shrunk in (True, False):  # some types say of certain layers what they are
+        config = _config(model_type, shrunk=shrunk)
+        found = None if config is None else _factors(config)
+        if found is not None:
+            return found
+    return None
+
+
+def _factors(config: dict[str, Any]) -> dict[str, Any] | None:
     try:
         sizes = widths(config)
     except NotKnown:
@@ -74,8 +80,8 @@ def record(model_type: str) -> dict[str, Any] | None:
     }
 
 
-def _config(model_type: str) -> dict[str, Any] | None:
-    """The default configuration with few layers and room for long prompts."""
+def _config(model_type: str, *, shrunk: bool = True) -> dict[str, Any] | None:
+    """The default configuration with room for long prompts and, `shrunk`, few layers."""
     from transformers import CONFIG_MAPPING
 
     try:
@@ -83,20 +89,20 @@ def _config(model_type: str) -> dict[str, Any] | None:
         config: dict[str, Any] = json.loads(made.to_json_string(use_diff=False))
     except Exception:
         return None
-    _shrink(config)
+    _fit(config, LAYERS if shrunk else 1000)
     return config
 
 
-def _shrink(config: dict[str, Any]) -> None:
+def _fit(config: dict[str, Any], most: int) -> None:
     before = None
     for key in _LAYERS:
-        if isinstance(config.get(key), int) and config[key] > LAYERS:
-            before, config[key] = config[key], LAYERS
+        if isinstance(config.get(key), int) and config[key] > most:
+            before, config[key] = config[key], most
     for key, value in config.items():
         if isinstance(value, list) and before == len(value):
-            config[key] = value[:LAYERS]
+            config[key] = value[:most]
         elif isinstance(value, dict):
-            _shrink(value)
+            _fit(value, most)
         elif key in _POSITIONS and isinstance(value, int):
             config[key] = max(value, 2 * LONG)
 

@@ -114,17 +114,26 @@ def _config(libraries: Libraries, config: Mapping[str, Any]) -> Any:
     if key is not None:
         return Unknown(f"{key} of this configuration is beyond what a class can be built with")
     try:
-        return transformers.CONFIG_MAPPING[model_type].from_dict(_without_wishes(config))
+        return transformers.CONFIG_MAPPING[model_type].from_dict(_plain(config))
     except Exception as error:
         return Unknown(f"{libraries.name} refuses this configuration: {first_line(error)}")
 
 
-def _without_wishes(config: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Without wishes, and with numbers that JSON has not: they are written {"__float__": "NaN"}."""
     return {
-        key: _without_wishes(value) if isinstance(value, Mapping) else value
-        for key, value in config.items()
-        if key not in _NEVER_ASKED
+        str(key): _value(value) for key, value in config.items() if str(key) not in _NEVER_ASKED
     }
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        special = value.get("__float__") if len(value) == 1 else None
+        return float(special) if special in _SPECIAL else _plain(value)
+    return [_value(item) for item in value] if isinstance(value, list) else value
+
+
+_SPECIAL = ("Infinity", "-Infinity", "NaN")
 
 
 # Kinds of heads, the natural one first: what a model type is mostly used as.

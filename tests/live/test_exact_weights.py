@@ -190,6 +190,14 @@ def test_the_class_that_the_type_is_mostly_used_as() -> None:
     assert (whole.class_name, whole.note) == ("BertLMHeadModel", None)
 
 
+def test_numbers_that_json_has_not() -> None:
+    """transformers writes infinity as an object."""
+    config = {"model_type": "mamba2", "time_step_limit": [0.0, {"__float__": "Infinity"}]}
+    found = exact_weights({**config, "num_hidden_layers": 1}, "Mamba2ForCausalLM", dtype="BF16")
+
+    assert isinstance(found, ExactParts), found
+
+
 _LLAMA = configured(MODELS[0])
 _REMOTE = {"auto_map": {"AutoModel": "code.Evil"}}
 

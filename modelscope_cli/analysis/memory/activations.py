@@ -88,10 +88,19 @@ def estimate(
     one = max(body, last + known.logits * head) if chooses else every
     step = _step(sizes, known, context, head) if known.step > 0 else 0.0
     unit = batch * dtype_bytes
-    return Activations(round(one * unit), round(step * unit), round(every * unit), _NOTE)
+    note = _note(config, known, sizes)
+    return Activations(round(one * unit), round(step * unit), round(every * unit), note)
 
 
-_NOTE = "its layers' widths by factors measured on the meta device, without kernels' own workspace"
+def _note(config: Mapping[str, Any], known: Factors, sizes: Widths) -> str:
+    if known is GENERIC:
+        return f"model type {str(config.get('model_type'))[:_SHOWN]} taken for a plain decoder"
+    if known.given == "sound" and not sizes.frames:
+        return "of ten seconds of sound, by a factor measured on the meta device"
+    return "widths of its layers by factors measured on the meta device; no workspace of kernels"
+
+
+_SHOWN = 40  # characters of a model type
 
 
 def _body(sizes: Widths, known: Factors, tokens: int) -> float:

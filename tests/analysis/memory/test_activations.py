@@ -9,6 +9,7 @@ import pytest
 
 from modelscope_cli.analysis.memory.activations import Activations, estimate
 from modelscope_cli.facts import Unknown
+from modelscope_cli.knowledge.lines import look_up
 from modelscope_cli.live.exact_run import ExactRun, exact_run
 from tests.live.published import DECODERS, OTHERS, Published
 
@@ -112,9 +113,23 @@ def test_a_model_without_a_head_has_no_logits() -> None:
 
 
 def test_a_type_that_nobody_knows_is_taken_for_a_plain_decoder() -> None:
-    assert guessed({**LLAMA, "model_type": "made-up"}).prefill_bytes == pytest.approx(
-        guessed(LLAMA).prefill_bytes, rel=0.1
-    )
+    found = guessed({**LLAMA, "model_type": "made-up"})
+
+    assert found.prefill_bytes == pytest.approx(guessed(LLAMA).prefill_bytes, rel=0.1)
+    assert found.note == "model type made-up taken for a plain decoder"
+
+
+def test_sound_of_which_no_size_is_known() -> None:
+    assert "ten seconds of sound" in guessed({"model_type": "hubert"}, "HubertForCTC").note
+
+
+@pytest.mark.parametrize("model_type", ["llama", "bert", "gpt2"])
+def test_what_is_known_is_what_the_library_does(model_type: str) -> None:
+    pytest.importorskip("torch", reason="forwards are run with it")
+    pytest.importorskip("transformers", reason="its classes are run")
+    from tools import knowledge_activations
+
+    assert knowledge_activations.record(model_type) == look_up("activations", model_type)
 
 
 @pytest.mark.parametrize(
