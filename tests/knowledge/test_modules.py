@@ -135,7 +135,7 @@ def test_a_file_of_parameters_takes_little_time() -> None:
     names = [f"model.layers.{i}.{part}.weight" for i in range(125) for part in parts]
 
     def once() -> float:
-        lines._bytes.cache_clear()
+        lines._mapped.cache_clear()
         start = time.process_time()
         llama = known("llama", "LlamaForCausalLM")
         assert all(llama.parameter(llama.rename(name).name) for name in names)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelscope_cli.analysis import left_alone
 from modelscope_cli.analysis.load_dtype import load_dtype
 from modelscope_cli.analysis.memory import contradictions, linear, tied
 from modelscope_cli.analysis.memory import held as holding
@@ -17,6 +16,9 @@ from modelscope_cli.analysis.memory.made import made as buffers_made
 from modelscope_cli.analysis.roles import RowFact
 from modelscope_cli.facts import TensorTable, Unknown
 from modelscope_cli.knowledge import buffers, configs, modules
+
+if TYPE_CHECKING:
+    from modelscope_cli.analysis.left_alone import Judge
 
 _LONGEST = 60  # characters of an untrusted name in a sentence
 
@@ -88,6 +90,8 @@ def _without_class(
     rows: Sequence[RowFact], table: TensorTable, config: Mapping[str, Any], reason: str
 ) -> Prepared:
     """By names and dtypes alone."""
+    from modelscope_cli.analysis import left_alone  # a dozen regexes; most models have a class
+
     found = holding.hold(rows, table, None, {})
     keeps = left_alone.judge("nf4", rows, config)
     judged = [_judged_by_name(each, keeps) for each in found.held]
@@ -97,7 +101,7 @@ def _without_class(
     )  # fmt: skip
 
 
-def _judged_by_name(held: Held, keeps: left_alone.Judge) -> Judged:
+def _judged_by_name(held: Held, keeps: Judge) -> Judged:
     reason: str | None = "a bias, norm or other small tensor"
     if held.kind == UNTOLD and held.is_matrix:
         reason = keeps(held.stored[0].fact)
