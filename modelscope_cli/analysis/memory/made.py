@@ -21,6 +21,11 @@ class Made(NamedTuple):
     elements: int
     dtype: str | None
 
+    @property
+    def is_weight(self) -> bool:
+        """Whether it is a parameter that is computed instead of saved: a table of positions."""
+        return self.name.endswith(".weight")
+
     def bytes(self, dtype: str) -> int:
         """Its bytes where floats are loaded as `dtype`."""
         return self.elements * DTYPES[self.dtype or dtype].block_bytes
@@ -44,7 +49,7 @@ def made(facts: Sequence[BufferFact] | None, held: Sequence[Held]) -> list[Made]
 def _names(fact: BufferFact, held: Sequence[Held]) -> Sequence[str] | Unknown:
     """One for each layer that the file has; where those are not told, so many of the template."""
     if "*" not in fact.name:
-        return [fact.name]
+        return [] if fact.times == 0 else [fact.name]
     if fact.count_path:
         return [
             _numbered(fact.name, point) for point in sorted(_numbers_under(held, fact.count_path))

@@ -174,7 +174,9 @@ def weigh(model: Model, mode: Mode) -> Amounts | Unknown:
         if isinstance(found, Unknown):
             return found
         dtype = mode.float_dtype(component.dtype)
-        made = Amounts(buffers=sum(each.bytes(dtype) for each in component.made))
+        weights = sum(each.bytes(dtype) for each in component.made if each.is_weight)
+        buffers = sum(each.bytes(dtype) for each in component.made if not each.is_weight)
+        made = Amounts(weights, 0, buffers)
         total = total.plus(found).plus(made)
     return total
 

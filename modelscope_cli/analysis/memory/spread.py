@@ -56,7 +56,7 @@ def _sized(prepared: Prepared, mode: Mode, plan: DtypePlan) -> Iterator[_Sized]:
     for part in prepared.judged:
         yield from _of_part(part, mode, plan)
     for made in prepared.made:
-        yield _Sized(Leaf(made.name, made.bytes(plan.dtype), is_buffer=True), None)
+        yield _Sized(Leaf(made.name, made.bytes(plan.dtype), is_buffer=not made.is_weight), None)
 
 
 def _of_part(part: Judged, mode: Mode, plan: DtypePlan) -> Iterator[_Sized]:
