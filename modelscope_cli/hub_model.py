@@ -15,7 +15,7 @@ from modelscope_cli.errors import (
     UsageError,
     did_you_mean,
 )
-from modelscope_cli.facts import Choice, ModelFacts, ModelRef, Note, Unknown
+from modelscope_cli.facts import ModelFacts, ModelRef, Note, Unknown
 from modelscope_cli.hub_names import is_commit
 from modelscope_cli.opening import How, read
 from modelscope_cli.sources import hfcache
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from modelscope_cli.sources.hub import HubRepo, HubSource
     from modelscope_cli.sources.hub_store import Store
     from modelscope_cli.sources.listed import ListedSource
+
+
+MAX_CHOICES = 64  # files that are opened where each alternative is asked for
 
 
 class Sought(NamedTuple):
@@ -254,14 +257,24 @@ def _read_repo(repo: HubRepo, sought: Sought) -> ModelFacts:
     if name is not None:
         source.expect(foresight.of_file(source, name, want_tensors=sought.want_tensors))
     else:
-        if quant is None and weights is None and (choices := choosing.choices(source)):
-            return _listed(source, choices)
+        if quant is None and weights is None and (sets := choosing.several_ggufs(source)):
+            return _each(source, sets) if sought.how.each else _listed(source, sets)
         source.expect(foresight.of_folder(source, weights, quant, want_tensors=sought.want_tensors))
     return read(source, name, quant, sought.how, sought.want_tensors)
 
 
-def _listed(source: HubSource, choices: tuple[Choice, ...]) -> ModelFacts:
+def _each(source: HubSource, sets: choosing.Chosen) -> ModelFacts:
+    """The headers of all alternatives."""
+    from modelscope_cli import foresight, reading
+
+    opened, notes = choosing.first_files(sets, MAX_CHOICES)
+    source.expect(foresight.of_sets(source, opened))
+    return _with_notes(reading.read_sets(source, opened, None), list(notes))
+
+
+def _listed(source: HubSource, sets: choosing.Chosen) -> ModelFacts:
     """A repo of alternatives: each would be read in vain but for the one that is wanted."""
+    choices = tuple(choosing.choice(place, weights) for place, weights in sets)
     return ModelFacts(
         source.ref._replace(format="gguf", files=sum(each.files for each in choices)),
         Unknown(

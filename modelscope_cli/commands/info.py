@@ -8,9 +8,8 @@ from modelscope_cli import footprint, load, model_card
 from modelscope_cli.analysis.layer_counts import MAIN, layer_counts
 from modelscope_cli.analysis.memory import request
 from modelscope_cli.analysis.memory.rows import DEFAULT_RUNTIME
-from modelscope_cli.analysis.params import Choice, examine
 from modelscope_cli.errors import NotFound
-from modelscope_cli.facts import ModelFacts, Note, TensorTable, Unknown
+from modelscope_cli.facts import ModelFacts, Note, Unknown
 from modelscope_cli.options import Model, Opening, Output
 from modelscope_cli.options import command as command_
 from modelscope_cli.report import Report
@@ -41,11 +40,10 @@ def _open(model: str | None, how: load.How) -> ModelFacts:
 
 
 def _card(facts: ModelFacts) -> reports.Card:
-    table = facts.tensors if isinstance(facts.tensors, TensorTable) else TensorTable()
     found = footprint.of(facts, _as_stored(), DEFAULT_RUNTIME)
     return reports.Card(
         facts,
-        examine(facts, table, Choice()),
+        found.params,
         _type(facts),
         _architectures(facts),
         _layers(facts),

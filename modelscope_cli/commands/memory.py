@@ -215,7 +215,7 @@ def command(
         training=_trained(training),
     )
     named = None if cards.gpus is None else _cards(cards.gpus)
-    facts = load.open_model(model, load.How(*opening))
+    facts = load.open_model(model, load.How(*opening, each=True))
     found = footprint.of(facts, asked, runtime, named, footprint.Deeper(*deeper))
     return reports.report(facts, found, check=cards.check)
 

@@ -41,7 +41,7 @@ def of(
     `runtime` is what CUDA itself takes of each card, in bytes. Raises UsageError for what the
     model has no limit or no cache for.
     """
-    is_gguf = facts.ref.format == "gguf"
+    is_gguf = facts.ref.format == "gguf" and bool(facts.files)  # not where none was opened
     flags = {"--exact": deeper.exact, "--measure": deeper.measure, "--train": asked.training}
     flag = next((flag for flag, given in flags.items() if given), None)
     if is_gguf and flag is not None:
@@ -79,8 +79,9 @@ def _of_checkpoint(facts: ModelFacts, asked: Asked, runtime: int, cards: Cards |
     said = asked.context is not None
     told = (*notes(work, limit), *remarks)
     return Footprint(
-        found, model, totals_of(facts, tensors), work, limit, at_limit, said, runtime, told
-    )
+        found, model, tensors, totals_of(facts, tensors), work, limit, at_limit, said, runtime,
+        told,
+    )  # fmt: skip
 
 
 def _fitted(
@@ -111,7 +112,7 @@ def _looked_deeper(facts: ModelFacts, found: Footprint, deeper: Deeper) -> Footp
     if deeper.exact:
         from modelscope_cli import comparing
 
-        found = found._replace(exact=comparing.exact(found.model, found.top, found.work))
+        found = found._replace(exact=comparing.exact(facts, found.model, found.top, found.work))
     if deeper.measure:
         from modelscope_cli import comparing
 

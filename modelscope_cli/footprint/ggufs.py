@@ -28,7 +28,8 @@ def of_gguf(facts: ModelFacts, asked: Asked, runtime: int, cards: Cards | None) 
     whole = examined(facts)
     files = gguf_models(facts, whole)
     first, several = files[0], len(files) > 1
-    limit = gguf_cache.context_limit(first.metadata)
+    limits = (gguf_cache.context_limit(each.metadata) for each in files)
+    limit = next(filter(None, limits), None)
     wanted = asked.modes[:1] if several else asked.modes
     work, remarks = workload(asked, limit), list[Note]()
     if cards is not None:
@@ -42,7 +43,7 @@ def of_gguf(facts: ModelFacts, asked: Asked, runtime: int, cards: Cards | None) 
         at_limit = gguf_rows.cache(first, wanted[0], work._replace(context=limit))
     model = Model((first.prepared,), {}, None)
     return Footprint(
-        found, model, whole.totals, work, limit, at_limit,
+        found, model, whole, whole.totals, work, limit, at_limit,
         asked.context is not None, runtime, (*notes(work, limit), *remarks),
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modelscope_cli.analysis.memory.kv_cache import KVCache
 from modelscope_cli.analysis.memory.rows import Model, Row, Workload
-from modelscope_cli.analysis.params import Totals
+from modelscope_cli.analysis.params import Params, Totals
 from modelscope_cli.facts import Note, Unknown
 
 if TYPE_CHECKING:
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 class Footprint(NamedTuple):
     """The rows, the one on top, and what all of them assume.
 
+    `params` are the tensors as examined, `parameters` their sums, unknown where none were read.
     `at_limit` is the top row's cache at the model's limit. `on_cards` has one entry a row where
     cards were named. `exact` and `measured` are of the top row.
     """
 
     rows: tuple[Row, ...]
     model: Model
+    params: Params
     parameters: Totals
     work: Workload
     limit: int | None

@@ -124,6 +124,8 @@ def _parameters(card: Card) -> Iterator[tuple[str, Cell]]:
 def _memory(card: Card) -> Iterator[list[Cell]]:
     row = card.row
     run = f"run: batch {card.batch}, context {card.context:,}"
+    for choice in card.facts.choices:
+        yield _sized(f"file {choice.file}", choice.bytes, "exact")
     yield _sized("stored", card.stored_bytes, "exact")
     if len(dtypes := card.dtypes) > 1:
         yield from (_sized(f"  of it {dtype}", size, "exact") for dtype, size in dtypes.items())
@@ -164,6 +166,8 @@ def _licence(licence: Licence | Unknown) -> str:
 
 
 def _where(ref: ModelRef) -> str:
+    if ref.kind == "hub":
+        return f"the Hub: {ref.id}"
     if ref.path is None:
         return "inside mscope: configuration and tensor list, no weights"
     return ref.path
