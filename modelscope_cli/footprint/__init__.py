@@ -72,7 +72,7 @@ def _of_checkpoint(facts: ModelFacts, asked: Asked, runtime: int, cards: Cards |
         from modelscope_cli.footprint.cards import Asking
 
         work, remarks = _fitted(asked, work, Asking(model, asked.modes[0], cards, runtime), limit)
-    found = tuple(rows.row(model, mode, work) for mode in asked.modes)
+    found = rows.each(model, asked.modes, work)
     at_limit = None
     if limit is not None and limit != work.context:
         at_limit = rows.cache_of(model, found[0].dtype, work._replace(context=limit))
@@ -112,7 +112,7 @@ def _looked_deeper(facts: ModelFacts, found: Footprint, deeper: Deeper) -> Footp
     if deeper.exact:
         from modelscope_cli import comparing
 
-        found = found._replace(exact=comparing.exact(facts, found.model, found.top, found.work))
+        found = found._replace(exact=comparing.exact(found.model, found.top, found.work))
     if deeper.measure:
         from modelscope_cli import comparing
 

@@ -109,8 +109,26 @@ class Model(NamedTuple):
         return self.components[0].dtype
 
 
+_Running = tuple[KVCache | Unknown, Part]  # the cache, and activations
+
+
 def row(model: Model, mode: Mode, work: Workload) -> Row:
     """One row of the footprint."""
+    return _row(model, mode, work, _running(model, mode.float_dtype(model.dtype), work))
+
+
+def each(model: Model, asked: Sequence[Mode], work: Workload) -> tuple[Row, ...]:
+    """A row a mode; what running takes is told once for each dtype."""
+    dtypes = dict.fromkeys(mode.float_dtype(model.dtype) for mode in asked)
+    running = {dtype: _running(model, dtype, work) for dtype in dtypes}
+    return tuple(_row(model, mode, work, running[mode.float_dtype(model.dtype)]) for mode in asked)
+
+
+def _running(model: Model, dtype: str, work: Workload) -> _Running:
+    return cache_of(model, dtype, work), _activations(model, dtype, work)
+
+
+def _row(model: Model, mode: Mode, work: Workload, run: _Running) -> Row:
     dtype = mode.float_dtype(model.dtype)
     found = weigh(model, mode)
     if isinstance(found, Unknown):
@@ -118,8 +136,8 @@ def row(model: Model, mode: Mode, work: Workload) -> Row:
         found = Amounts()
     else:
         loaded = list(_loaded_parts(model, mode, found))
-    cache = cache_of(model, dtype, work)
-    running = [_cache_part(cache), _activations(model, dtype, work)]
+    cache, activations = run
+    running = [_cache_part(cache), activations]
     if work.training is not None:
         cache = NO_CACHE
         running = list(_training_parts(model, mode, dtype, work, work.training))
