@@ -126,6 +126,7 @@ def numeric(examples: Sequence[Example], paths: Sequence[str]) -> Iterator[Expre
     atoms = list(_atoms(examples, paths))
     yield from atoms
     yield from _scaled(atoms, examples)
+    yield from _turned(atoms, paths, examples)
     pairs = list(_pairs(atoms))
     yield from pairs
     yield from _scaled(pairs, examples)
@@ -143,6 +144,30 @@ def numeric(examples: Sequence[Example], paths: Sequence[str]) -> Iterator[Expre
     if len(pairs) < 200:
         for left, right in combinations(pairs, 2):
             yield from (["+", left, right], ["*", left, right], ["-", left, right])
+
+
+def _turned(
+    atoms: Sequence[Expression], paths: Sequence[str], examples: Sequence[Example]
+) -> Iterator[Expression]:
+    """Half of the part of a head that turns, as rotary embeddings have it."""
+    parts = [f"{path}.partial_rotary_factor" for path in _dictionaries(paths, examples)]
+    parts += [path for path in paths if path.endswith("partial_rotary_factor")]
+    heads = [*atoms, *(["//", *pair] for pair in permutations(atoms, 2))]
+    for part, head in product(parts, heads):
+        turned = ["int", ["*", head, ["??", part, 1]]]
+        yield from (["ceil", ["/", turned, divisor]] for divisor in (2, 4))
+        yield turned
+    for head in heads:
+        yield from (["ceil", ["/", head, divisor]] for divisor in (2, 4))
+
+
+def _dictionaries(paths: Sequence[str], examples: Sequence[Example]) -> Iterator[str]:
+    """Paths of dictionaries, and of those in them."""
+    for path in paths:
+        found = value(path, examples[0].scope)
+        if isinstance(found, Mapping):
+            yield path
+            yield from (f"{path}.{key}" for key, item in found.items() if isinstance(item, Mapping))
 
 
 def _pairs(atoms: Sequence[Expression]) -> Iterator[Expression]:

@@ -38,7 +38,7 @@ def listed(examples: Sequence[Example], paths: Sequence[str]) -> Expression | No
     counted = _counted(examples, paths, length)
     if counted is not None:
         return counted
-    chosen = sorted(examples, key=lambda each: len(each.value) > _SHORT)[:_FEW_EXAMPLES]
+    chosen = _short(examples)
     for _ in range(_REFINEMENTS):
         points = list(_points(chosen))
         item = _item(points, paths) if points else None
@@ -82,9 +82,19 @@ def _counted(
     return found if fits(found, examples) else None
 
 
-_SHORT = 40
-_FEW_EXAMPLES = 25  # whose items are looked at; those that prove an answer wrong come in too
+_MOST_ITEMS = 500  # looked at; examples that prove an answer wrong come in too
 _REFINEMENTS = 6
+
+
+def _short(examples: Sequence[Example]) -> list[Example]:
+    """Those with the shortest lists."""
+    chosen, items = [], 0
+    for each in sorted(examples, key=lambda each: len(each.value)):
+        items += len(each.value)
+        if chosen and items > _MOST_ITEMS:
+            break
+        chosen.append(each)
+    return chosen
 
 
 def _points(examples: Iterable[Example]) -> Iterator[Example]:

@@ -145,7 +145,7 @@ def rope(cls: Any, default: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[
     if all(isinstance(item, Mapping) for item in found.values()):
         _nested(spec, cls, found, keys)
     elif "partial_rotary_factor" in found and "partial_rotary_factor" not in (raw or {}):
-        spec["partial"] = found["partial_rotary_factor"]
+        _partial(spec, cls, found, keys)
     if not isinstance(raw, Mapping) and "nested" not in spec:
         extra = {k: v for k, v in found.items() if k not in _STANDARD}
         if extra:  # a default that the class builds itself
@@ -154,6 +154,19 @@ def rope(cls: Any, default: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[
 
 
 _STANDARD = ("rope_theta", "rope_type", "partial_rotary_factor")
+
+
+def _partial(
+    spec: dict[str, Any], cls: Any, found: Mapping[str, Any], keys: Mapping[str, Any]
+) -> None:
+    """The part of a head that turns, and another name that old files have for it."""
+    spec["partial"] = found["partial_rotary_factor"]
+    for key in (*fields(cls), *keys):
+        if "rotary_" not in key or key == "partial_rotary_factor":
+            continue
+        changed = (ask(cls, {key: 0.125}) or {}).get("rope_parameters") or {}
+        if changed.get("partial_rotary_factor") == 0.125:
+            spec["pct"] = key
 
 
 def _nested(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ _SPARED = (  # nothing is derived from what a run is told, or from names
     "output_attentions",
     "output_hidden_states",
     "per_layer_config",
+    "rope_parameters",
+    "rope_scaling",
 )
 
 
@@ -55,7 +58,8 @@ class Inputs:
         if isinstance(usual, bool) or (usual is None and "bool" in said):
             yield from (not usual, bool(usual))
         elif isinstance(usual, int) or (usual is None and "int" in said and "list" not in said):
-            yield from _whole(usual or 4, self.random)
+            layers = usual is not None and _LAYERS.search(path)
+            yield from _FEW_LAYERS if layers else _whole(usual or 4, self.random)
         elif isinstance(usual, float) or (usual is None and "float" in said):
             yield from (usual * 2 if usual else 0.5, 0.25, 1.5)
         elif isinstance(usual, str):
@@ -119,6 +123,9 @@ def _is_scalar(found: Any) -> bool:
 def _counts(key: str, found: Any) -> bool:
     return isinstance(found, int) and not key.endswith("_id") and key not in (*_SPARED, *_OF_RUNS)
 
+
+_LAYERS = re.compile(r"layers$|^n_layer|depth$")
+_FEW_LAYERS = (7, 12, 5, 13, 24)  # lists of one entry a layer are quick to look through
 
 _OF_RUNS = ("chunk_size_feed_forward", "is_encoder_decoder", "use_cache", "initializer_range")
 

@@ -67,30 +67,37 @@ def _record(name: str | None) -> Mapping[str, Any]:
 
 def _filled(given: Mapping[str, Any], name: str | None, depth: int) -> dict[str, Any]:
     record = _record(name)
-    every = _lines(_EVERY) if record else {}
+    if not record:
+        return _unknown(given, depth)
     names = record.get("map", {})
-    scope = {**every.get("defaults", {}), **record.get("defaults", {})}
-    scope.update((key, item) for key, item in given.items() if key not in names)
     heard = names.keys() - record.get("unheard", ())
+    scope = {**_lines(_EVERY).get("defaults", {}), **record.get("defaults", {})}
+    scope.update((key, item) for key, item in given.items() if key not in names)
     scope.update((names[key], item) for key, item in given.items() if key in heard)
-    if not scope.get("dtype"):
-        scope["dtype"] = given.get("torch_dtype")
+    scope["dtype"] = scope.get("dtype") or given.get("torch_dtype")
     for key, spec in record.get("subs", {}).items():
         _fill_sub(scope, key, spec, given, depth)
-    if not record:
-        _fill_unknown(scope, depth)
-    _remap_layer_types(scope, every.get("layer_types", {}))
+    _remap_layer_types(scope)
     if "rope" in record:
         from modelscope_cli.knowledge import rope
 
         scope["rope_parameters"] = rope.parameters(record["rope"], given, scope)
     for path, expression in record.get("rules", ()):
         _set(scope, path, value(expression, scope))
-    _remap_layer_types(scope, every.get("layer_types", {}))
+    _remap_layer_types(scope)
     labels = scope.get("id2label")
     scope["num_labels"] = len(labels) if isinstance(labels, Mapping) else scope.get("num_labels", 2)
     scope.update((name, scope[own]) for name, own in names.items() if own in scope)
     return scope
+
+
+def _unknown(given: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    """As it is; but sub-configurations may be of a type that is known."""
+    found = dict(given)
+    for key, item in given.items():
+        if isinstance(item, Mapping) and depth < _DEEPEST and _record(_type_of(item)):
+            found[key] = _filled(item, _type_of(item), depth + 1)
+    return found
 
 
 def _fill_sub(
@@ -116,13 +123,6 @@ def _fill_sub(
         scope[key].setdefault("model_type", name)
 
 
-def _fill_unknown(scope: dict[str, Any], depth: int) -> None:
-    """Of a type that is not known, sub-configurations may still be of one that is."""
-    for key, item in scope.items():
-        if isinstance(item, Mapping) and depth < _DEEPEST and _record(_type_of(item)):
-            scope[key] = _filled(item, _type_of(item), depth + 1)
-
-
 def _set(scope: dict[str, Any], path: str, found: Any) -> None:
     *parents, last = path.split(".")
     inner: Any = scope
@@ -136,8 +136,9 @@ def _set(scope: dict[str, Any], path: str, found: Any) -> None:
         inner[last] = found
 
 
-def _remap_layer_types(scope: dict[str, Any], names: Mapping[str, str]) -> None:
+def _remap_layer_types(scope: dict[str, Any]) -> None:
     """Old names of kinds of layers."""
+    names = _lines(_EVERY).get("layer_types", {})
     for key in ("layer_types", "mtp_layer_types"):
         found = scope.get(key)
         if isinstance(found, list):

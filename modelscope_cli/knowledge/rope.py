@@ -17,7 +17,8 @@ def parameters(
     `theta` and `type` are the class's defaults, `partial` its default partial_rotary_factor,
     `own` the dictionary it starts from, `labels` the names it nests under, `nested` the
     defaults of a class that always nests, `into` the labels that take an old `rope_scaling`,
-    `thetas` the key in which old files keep a label's base, and its default.
+    `pct` another name of partial_rotary_factor, `thetas` the key in which old files keep a
+    label's base, and its default.
     """
     scaling = given.get("rope_scaling")
     scaling = scaling if isinstance(scaling, Mapping) else None
@@ -49,7 +50,8 @@ class _Defaults:
         self, spec: Mapping[str, Any], given: Mapping[str, Any], scope: Mapping[str, Any]
     ) -> None:
         self.theta = _either(given, scope, "rope_theta", spec.get("theta"))
-        self.partial = _either(given, scope, "partial_rotary_factor", spec.get("partial"))
+        usual = _either(given, scope, spec.get("pct", ""), spec.get("partial"))
+        self.partial = _either(given, scope, "partial_rotary_factor", usual)
         self.type = spec.get("type", "default")
         self.scope = scope
 
