@@ -147,11 +147,15 @@ def _others(model_type: str, known: set[str]) -> Iterator[str]:
     for module in _modeling(config_class.__module__.rpartition(".")[0]):
         for name, found in vars(module).items():
             own = inspect.isclass(found) and found.__module__ == module.__name__
-            if not own or name in known or "pretrained" in name.lower():
+            if not own or name in known or _is_abstract(name, found):
                 continue
             is_model = issubclass(found, transformers.PreTrainedModel)
             if is_model and found.config_class is config_class and hasattr(transformers, name):
                 yield name
+
+
+def _is_abstract(name: str, found: Any) -> bool:
+    return "pretrained" in name.lower() and "forward" not in vars(found)
 
 
 def _modeling(package: str) -> Iterator[Any]:

@@ -33,12 +33,16 @@ class Parts:
         return alike[0] if len(alike) == 1 else None
 
 
+# Their modules are those of one of a thousand architectures.
+_NEVER_ALONE = ("TimmBackbone", "TimmWrapperModel")
 _altered: dict[tuple[str, str], bool] = {}
 
 
 def _is_altered(package: str, module: Any) -> bool:
     """Whether the models of a package change what is in that model: its norms become frozen."""
     key = package, type(module).__name__
+    if type(module).__name__ in _NEVER_ALONE:
+        return True
     if key not in _altered:
         alone = building.build(type(module), copy.deepcopy(module.config))
         own, known = _spelled(module), _spelled(alone)

@@ -90,7 +90,7 @@ def _shrink(level: Any, layers: int, experts: int | None) -> None:
 
 
 def _values(level: Any) -> dict[str, Any]:
-    inner = set(getattr(level, "sub_configs", None) or {})
+    inner = {"model_type", *(getattr(level, "sub_configs", None) or {})}
     return {key: value for key, value in vars(level).items() if key not in inner and key[0] != "_"}
 
 
