@@ -131,12 +131,24 @@ def observed(model: Any, scope: Mapping[str, Any], *, whole: bool = False) -> Ob
         if entries and (alike or isinstance(module, torch.nn.ModuleList)):
             name = template(path)
             lists[name] = max(lists.get(name, 0), len(entries))
-        for name in sorted(module._non_persistent_buffers_set & module._buffers.keys()):
-            tensor = module._buffers[name]
+        unsaved = {name: module._buffers[name] for name in module._non_persistent_buffers_set}
+        for name, tensor in sorted({**unsaved, **_not_saved(model, path, module)}.items()):
             if tensor is not None and id(tensor) not in seen:
                 seen.add(id(tensor))
                 _count(shapes, counts, template(f"{path}.{name}" if path else name), tensor)
     return Observed(scope, shapes, counts, lists, tuple(outer.values()))
+
+
+def _not_saved(model: Any, path: str, module: Any) -> dict[str, Any]:
+    """Parameters that no file has though nothing is tied to them: tables computed when built."""
+    ignored = getattr(model, "_keys_to_ignore_on_save", None) or ()
+    names = {f"{path}.{name}" if path else name: name for name in module._parameters}
+    tied = getattr(model, "all_tied_weights_keys", None) or {}
+    return {
+        name: module._parameters[name]
+        for full, name in names.items()
+        if full in ignored and full not in tied
+    }
 
 
 def _parts(model: Any) -> dict[str, str]:

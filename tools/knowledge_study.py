@@ -14,6 +14,7 @@ from tools import knowledge_build as building
 from tools import knowledge_configs as asking
 from tools import knowledge_fitting as fitting
 from tools.knowledge_builds import LAYERS, Buffer, Observed, Small
+from tools.knowledge_ropes import half_a_head
 
 _COMBINATIONS = 10
 _GROUP = 8  # keys changed at once
@@ -46,7 +47,8 @@ class Study:
             for item in self.tried[paths[0]]:
                 self._note(paths[0], item)
             return
-        found = self.small.observe(self.name, {path: self.tried[path][0] for path in paths})
+        changes = {path: _together(path, self.tried[path]) for path in paths}
+        found = self.small.observe(self.name, changes)
         if found is not None and found[1:] == self.base[1:]:
             self.all.append(found)
             return
@@ -110,6 +112,8 @@ class Study:
         refused = self._refused(examples[0].value) if not paths else {}
         if refused:
             return ["same", refused, examples[0].value]
+        if paths and (found := half_a_head(examples)) is not None:
+            return found
         found = fitting.fit(shuffled, paths)
         if found is None:
             fitting.until(time.process_time() + _SECONDS)
@@ -141,6 +145,14 @@ class Study:
 
 
 _OFTEN = ("head_dim", "layer_types", "rope_parameters.partial_rotary_factor", "num_hidden_layers")
+
+
+def _together(path: str, values: list[Any]) -> Any:
+    """A value to try with others: heads the other way than widths, or the two would cancel out."""
+    return values[1] if _DIVISORS.search(path) and len(values) > 1 else values[0]
+
+
+_DIVISORS = re.compile(r"head|patch|stride|group")
 
 
 def _or_none(found: Any) -> Any:
@@ -190,7 +202,8 @@ def _values(key: str, now: Any, usual: Any, said: str, rng: random.Random) -> It
         if all(type(item) is int for item in now):
             yield from ([item * 2 for item in now], now[:-1], now[::-1], [*now, now[-1]])
         elif all(isinstance(item, str) for item in now) and len(set(now)) > 1:
-            yield from ([now[0]] * len(now), [now[-1]] * len(now), now[::-1])
+            yield from ([kind] * len(now) for kind in dict.fromkeys(now))
+            yield now[::-1]
 
 
 def _ropes(at: str, scope: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
