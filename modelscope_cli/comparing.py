@@ -32,13 +32,17 @@ class Compared(NamedTuple):
     more: Mapping[str, Any] = MappingProxyType({})  # further figures, by name
 
 
-def exact(model: Model, row: Row, work: Workload) -> Compared:
-    """The class of `model` built on meta, quantized by transformers, and run there."""
+def exact(facts: ModelFacts, model: Model, row: Row, work: Workload) -> Compared:
+    """The class of `model` built on meta, quantized by transformers, and run there.
+
+    Pairs that the configuration ties and the file has twice are compared, value by value.
+    """
     from modelscope_cli.live.exact_run import exact_run
     from modelscope_cli.live.exact_weights import ExactParts, exact_weights
 
     scheme = row.mode.scheme
     parts: dict[str, int | Unknown] = {}
+    untied, notes = _pairs_that_differ(facts, model)
     if scheme is not None and scheme not in BITSANDBYTES:
         ideal = Unknown(f"{scheme} as ideal packing is nothing that transformers loads")
         parts.update(dict.fromkeys(_LOADED, ideal))
@@ -53,6 +57,7 @@ def exact(model: Model, row: Row, work: Workload) -> Compared:
             scheme=scheme,
             dtype=row.dtype,
             double_quant=row.mode.double_quant,
+            untied=untied,
         )
         for part in _LOADED:
             parts[part] = loaded if isinstance(loaded, Unknown) else getattr(loaded, part)
@@ -64,7 +69,7 @@ def exact(model: Model, row: Row, work: Workload) -> Compared:
         dtype=row.dtype,
         encoder_context=work.encoder_context,
     )
-    notes = [] if isinstance(loaded, Unknown) or not loaded.note else [loaded.note]
+    notes += [] if isinstance(loaded, Unknown) or not loaded.note else [loaded.note]
     if isinstance(run, Unknown):
         parts |= {"kv_cache": run, "activations": run}
     else:
@@ -75,6 +80,23 @@ def exact(model: Model, row: Row, work: Workload) -> Compared:
             notes.append(f"the cache in {row.dtype}, not in {work.kv_dtype}")
     name = None if isinstance(loaded, Unknown) else loaded.class_name
     return Compared(name, parts, tuple(_differences(row, parts)), tuple(notes))
+
+
+def _pairs_that_differ(facts: ModelFacts, model: Model) -> tuple[list[str], list[str]]:
+    """Targets of tied pairs whose two tensors are in the file and not equal, and what was found."""
+    from modelscope_cli.live.same_values import same_values
+
+    differ, notes = [], []
+    for source, target, own_name in model.components[0].both_in_file:
+        same = same_values(facts, source, target)
+        if isinstance(same, Unknown):
+            notes.append(f"{target} is taken as tied to {source}: {same.reason}")
+        elif same:
+            notes.append(f"{target} and {source} hold the same values: one tensor")
+        else:
+            notes.append(f"{target} and {source} hold other values: they are not tied")
+            differ.append(own_name)
+    return differ, notes
 
 
 def _differences(row: Row, parts: Mapping[str, int | Unknown]) -> Iterator[Difference]:

@@ -112,7 +112,7 @@ def _looked_deeper(facts: ModelFacts, found: Footprint, deeper: Deeper) -> Footp
     if deeper.exact:
         from modelscope_cli import comparing
 
-        found = found._replace(exact=comparing.exact(found.model, found.top, found.work))
+        found = found._replace(exact=comparing.exact(facts, found.model, found.top, found.work))
     if deeper.measure:
         from modelscope_cli import comparing
 

@@ -26,6 +26,9 @@ _LONGEST = 60  # characters of an untrusted name in a sentence
 class Prepared(NamedTuple):
     """One model, or one component of a pipeline.
 
+    `both_in_file` are tied pairs that the file has twice: its names for both, and the target's
+    own name.
+
     `made` are buffers that are not in the file, `pairs` names of one parameter. `doubts` say why
     a sum over this is no certainty; `dtype` is what "auto" loads floats as.
     """
@@ -42,6 +45,7 @@ class Prepared(NamedTuple):
     doubts: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
     model_class: modules.ClassModules | None
+    both_in_file: tuple[tuple[str, str, str], ...] = ()
 
     def plan(self, dtype: str | None = None) -> DtypePlan:
         """Which dtype each parameter gets where floats are loaded as `dtype`."""
@@ -83,6 +87,9 @@ def prepare(
         ),
         tuple((tie.source, tie.target) for tie in active if "*" not in tie.source + tie.target),
         known,
+        tuple(
+            (one.stored[0].first(), copy.stored[0].first(), copy.name) for one, copy in untied.pairs
+        ),
     )
 
 
