@@ -215,8 +215,13 @@ class Renamer:
         return name
 
     def _with_base(self, name: str) -> str:
-        """With or without the base model's prefix, as the class has it."""
+        """With or without the base model's prefix, as the class has it.
+
+        A class that has both could not load its own files: they are of two configurations.
+        """
         prefix = self._base_prefix
+        if self._has(name):
+            return name
         if name.startswith(prefix) and self._has(name[len(prefix) + 1 :]):
             return name[len(prefix) + 1 :]
         longer = f"{prefix}.{name}"
