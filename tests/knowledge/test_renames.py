@@ -61,6 +61,8 @@ FILES = (
         "wav2vec2.encoder.pos_conv_embed.conv.weight_v",
         "encoder.layers.0.final_layer_norm.weight",
     )),
+    # With another configuration it has this norm in the base model.
+    ("beit", "BeitForMaskedImageModeling", ("layernorm.weight", "beit.cls_token")),
     ("vit", "ViTForImageClassification", (
         "vit.encoder.layer.0.attention.attention.query.weight",
         "vit.encoder.layer.0.intermediate.dense.weight",
