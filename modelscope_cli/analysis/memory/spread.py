@@ -73,11 +73,16 @@ def _of_part(part: Judged, mode: Mode, plan: DtypePlan) -> Iterator[_Sized]:
 
 
 def _ordered(prepared: Prepared, sized: list[_Sized]) -> list[_Sized]:
-    """In registration order, where the class is known."""
+    """In registration order, where the class is known; what it computes itself comes last."""
     known = prepared.model_class
     if known is None:
         return sized
-    return sorted(sized, key=lambda each: known.position(each.leaf.name))
+    made = {each.name for each in prepared.made}
+
+    def place(each: _Sized) -> tuple[bool, tuple[int, ...]]:
+        return each.leaf.name in made, known.position(each.leaf.name)
+
+    return sorted(sized, key=place)
 
 
 def whole_modules(prepared: Prepared) -> list[str]:
