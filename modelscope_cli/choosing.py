@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from modelscope_cli.errors import MscopeError, NotFound, UsageError
@@ -145,24 +146,36 @@ def _type_of(place: Place, weights: WeightSet) -> str | None:
     return file_type_in_name(weights.name) or file_type_in_name(f"{place.folder}.gguf")
 
 
-def choices(source: Source) -> tuple[Choice, ...]:
+def several_ggufs(source: Source) -> Chosen:
     """The GGUF sets of a folder that holds nothing else, where there are several: alternatives.
 
-    Reading each means nothing, and takes megabytes of vocabulary where they are far away.
+    Listing each means nothing, and takes megabytes of vocabulary where they are far away.
     """
     names = source.files()
     if any(name in names for name in ("model_index.json", "modules.json")):
-        return ()
+        return []
     own = Place("", None, names)
     chosen = by_default([own])[0] or [
         (place, each) for place in below(source, [own]) for each in place.sets()
     ]
     if len(chosen) < 2 or any(weights.format != "gguf" for _, weights in chosen):
-        return ()
-    return tuple(_choice(place, weights) for place, weights in chosen)
+        return []
+    return chosen
 
 
-def _choice(place: Place, weights: WeightSet) -> Choice:
+def first_files(chosen: Chosen, most: int) -> tuple[Chosen, tuple[Note, ...]]:
+    """The first sets, of `most` files together but at least one, and a note on the others."""
+    files = accumulate(len(weights.files) for _, weights in chosen)
+    count = max(1, sum(number <= most for number in files))
+    paths = [place.path(weights.name) for place, weights in chosen[count:]]
+    if not paths:
+        return chosen, ()
+    text = f"also here, not opened: {_some(paths)}; --weights GLOB chooses"
+    return chosen[:count], (Note(text),)
+
+
+def choice(place: Place, weights: WeightSet) -> Choice:
+    """A set as one of several."""
     sizes = [place.files.get(name, 0) for name in weights.files]
     kind = _type_of(place, weights)
     return Choice(place.path(weights.files[0]), kind, sum(sizes), len(sizes))

@@ -42,7 +42,7 @@ def of_file(source: Source, name: str, *, want_tensors: bool) -> list[Extent]:
     wanted = list(_documents(names))
     if want_tensors or not wanted:
         place = Place("", None, names)
-        wanted += _of_set(source, [(place, set_of_file(name, names))])
+        wanted += of_sets(source, [(place, set_of_file(name, names))])
     return wanted
 
 
@@ -61,7 +61,7 @@ def of_folder(
             if found is not None:
                 wanted.append(Extent(f"{folder}/{found}", 0, files[found]))
     if want_tensors or not wanted:
-        wanted += _of_set(source, _chosen(source, own, pattern, quant))
+        wanted += of_sets(source, _chosen(source, own, pattern, quant))
     return wanted
 
 
@@ -87,7 +87,8 @@ def _chosen(source: Source, own: list[Place], pattern: str | None, quant: str | 
     return choosing.by_default(own)[0]
 
 
-def _of_set(source: Source, chosen: Chosen) -> list[Extent]:
+def of_sets(source: Source, chosen: Chosen) -> list[Extent]:
+    """What reading these sets will read."""
     wanted: list[Extent] = []
     for place, weights in chosen:
         head = HEAD_BYTES

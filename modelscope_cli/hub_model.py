@@ -15,11 +15,11 @@ from modelscope_cli.errors import (
     UsageError,
     did_you_mean,
 )
-from modelscope_cli.facts import Choice, ModelFacts, ModelRef, Note, Unknown
+from modelscope_cli.facts import ModelFacts, ModelRef, Note, Unknown
 from modelscope_cli.hub_names import is_commit
 from modelscope_cli.opening import How, read
 from modelscope_cli.sources import hfcache
-from modelscope_cli.sources.hfcache_repo import CachedRepo, age, download
+from modelscope_cli.sources.hfcache_repo import CachedRepo, age, download, some
 from modelscope_cli.sources.local import LocalSource
 from modelscope_cli.target import HubTarget
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from modelscope_cli.sources.hub import HubRepo, HubSource
     from modelscope_cli.sources.hub_store import Store
     from modelscope_cli.sources.listed import ListedSource
+
+
+MAX_CHOICES = 64  # files that are opened where each alternative is asked for
 
 
 class Sought(NamedTuple):
@@ -168,7 +171,7 @@ def _from_the_hub(sought: Sought, why: MscopeError | None) -> ModelFacts:
     except NoSuchRepo as error:
         raise _near_names(error, sought, repo.store) from error
     except NetworkTrouble as error:
-        raise _with_what_is_here(error, sought, repo.store) from error
+        raise _with_what_is_here(error, why, sought, repo.store) from error
     finally:
         repo.close(keep=done)
     return _with_notes(facts, notes)
@@ -254,14 +257,24 @@ def _read_repo(repo: HubRepo, sought: Sought) -> ModelFacts:
     if name is not None:
         source.expect(foresight.of_file(source, name, want_tensors=sought.want_tensors))
     else:
-        if quant is None and weights is None and (choices := choosing.choices(source)):
-            return _listed(source, choices)
+        if quant is None and weights is None and (sets := choosing.several_ggufs(source)):
+            return _each(source, sets) if sought.how.each else _listed(source, sets)
         source.expect(foresight.of_folder(source, weights, quant, want_tensors=sought.want_tensors))
     return read(source, name, quant, sought.how, sought.want_tensors)
 
 
-def _listed(source: HubSource, choices: tuple[Choice, ...]) -> ModelFacts:
+def _each(source: HubSource, sets: choosing.Chosen) -> ModelFacts:
+    """The headers of all alternatives."""
+    from modelscope_cli import foresight, reading
+
+    opened, notes = choosing.first_files(sets, MAX_CHOICES)
+    source.expect(foresight.of_sets(source, opened))
+    return _with_notes(reading.read_sets(source, opened, None), list(notes))
+
+
+def _listed(source: HubSource, sets: choosing.Chosen) -> ModelFacts:
     """A repo of alternatives: each would be read in vain but for the one that is wanted."""
+    choices = tuple(choosing.choice(place, weights) for place, weights in sets)
     return ModelFacts(
         source.ref._replace(format="gguf", files=sum(each.files for each in choices)),
         Unknown(
@@ -300,22 +313,22 @@ def _near_names(error: NotFound, sought: Sought, store: Store) -> NotFound:
     return error
 
 
-def _with_what_is_here(error: NetworkTrouble, sought: Sought, store: Store) -> NetworkTrouble:
+def _with_what_is_here(
+    error: NetworkTrouble, why: MscopeError | None, sought: Sought, store: Store
+) -> NetworkTrouble:
     """The network's failure, with what could be answered without it."""
     target, revision = sought.target, sought.revision
     known = store.ref(target.id, revision)
-    here = None
+    held = CachedRepo(os.path.join(sought.cache, hfcache.folder_name(target.id)), target.id).held()
+    hints = [error.hint]
     if known is not None and known.commit in store.commits(target.id):
-        here = f"{revision} = {known.commit[:7]}, asked {age(known.asked)}"
-    elif sought.how.refresh:
-        repo = CachedRepo(os.path.join(sought.cache, hfcache.folder_name(target.id)), target.id)
-        commit = repo.refs().get(revision)
-        here = None if commit is None else f"{revision} = {commit[:7]} out of the HF cache"
-    if target.may_be_path and here is None:
-        path = "there is no file or folder of that name here"
-        error.hint = f"{error.hint}; {path}" if error.hint else path
-    if here is not None:
-        option = "without --refresh" if sought.how.refresh and known is None else "--offline"
-        hint = f"{option} answers with {here}"
-        error.hint = f"{error.hint}; {hint}" if error.hint else hint
+        when = f"{revision} = {known.commit[:7]}, asked {age(known.asked)}"
+        hints.append(f"--offline answers with what was read of {when}")
+    if held:
+        hints.append(f"the HF cache holds {some(held)}")
+    if why is not None:
+        hints.append(why.message)
+    elif held and sought.how.refresh:
+        hints.append("it answers without --refresh")
+    error.hint = "; ".join(filter(None, hints)) or None
     return error

@@ -21,6 +21,7 @@ class How(NamedTuple):
     offline: bool = False
     refresh: bool = False
     jobs: int | None = None
+    each: bool = False  # of several GGUF files on the Hub: read all of them, not list their names
 
     @property
     def may_ask(self) -> bool:

@@ -231,9 +231,6 @@ class ChecksOutput(Output):
     ]
 
 
-GROUPS: tuple[Any, ...] = (Opening, CachePlace, CachedModel, Output, ChecksOutput)
-
-
 class Answer(NamedTuple):
     """What a command hands back to `main`: what to say, and where."""
 
@@ -242,14 +239,15 @@ class Answer(NamedTuple):
 
 
 def command(function: Callable[..., Report]) -> Callable[..., Answer]:
-    """Let a function of own options plus `Opening` and `Output` be a Typer command.
+    """Let a function of own options plus groups, `Output` among them, be a Typer command.
 
-    Typer sees every option of the groups flat; the function gets each group as one value.
+    A group is a named tuple of options. Typer sees every one of them flat; the function gets each
+    group as one value.
     """
     own: list[inspect.Parameter] = []
     groups: dict[str, Any] = {}
     for parameter in inspect.signature(function, eval_str=True).parameters.values():
-        if parameter.annotation in GROUPS:
+        if hasattr(parameter.annotation, "_fields"):
             groups[parameter.name] = parameter.annotation
         else:
             own.append(parameter)

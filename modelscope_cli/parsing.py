@@ -34,7 +34,7 @@ class SettingsCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse as Typer does, then fill what neither the line nor the environment gave."""
-        rest = super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, [_own_name(word, self.params) for word in args])
         if not ctx.resilient_parsing:
             self._fill(ctx)
         return rest
@@ -89,6 +89,23 @@ class SettingsCommand(TyperCommand):
             models += folders
 
 
+# What vLLM's users type: taken, and not in the help.
+_ALIASES = {
+    "--max-model-len": "--context",
+    "--batch-size": "--batch",
+    "--kv-cache-dtype": "--kv-dtype",
+}
+
+
+def _own_name(word: str, params: list[Any]) -> str:
+    """An option's own name for its hidden alias, where the command has that option."""
+    flag, equals, value = word.partition("=")
+    own = _ALIASES.get(flag)
+    if own is None or not any(own in param.opts for param in params):
+        return word
+    return f"{own}{equals}{value}"
+
+
 def _with_those_in(models: list[str], found: settings.Settings) -> settings.Settings:
     """`found`, and among what is ignored the files that lie in the models themselves."""
     more = settings.lying_in(models, (*found.ignored, *([found.path] if found.path else [])))
@@ -121,6 +138,8 @@ def _typed(ctx: Any, param: Any, value: Any, found: settings.Settings) -> Any:
         wanted = "a string or a list of strings"
     else:
         kind, wanted = _toml_type(param.type.name)
+        if kind is str and type(value) is int and str(value) in (param.metavar or ""):
+            value = str(value)  # bits = 4, of [4|8|16]
         fits = type(value) is kind
     if not fits:
         raise UsageError(f"{place} takes {wanted}, not {value!r}")

@@ -56,7 +56,7 @@ def read_file(source: Source, name: str, *, want_tensors: bool = True) -> ModelF
         there = {each.name: each for each in place.sets()}
         ref = _unread(source, [(place, weights if weights.files else there[weights.name])])
         return ModelFacts(ref, Unknown("not read"), config=config_beside, config_file=config_file)
-    facts = _read_sets(source, [(place, weights)], None)
+    facts = read_sets(source, [(place, weights)], None)
     quantization, remarks = quantized.declared(source, names, config_beside)
     return facts._replace(
         config=config_beside,
@@ -91,7 +91,7 @@ def read_folder(
     if not chosen:
         facts = _without_weights(source, config, config_file, components)
         return facts._replace(notes=notes)
-    facts = _read_sets(source, chosen, jobs)
+    facts = read_sets(source, chosen, jobs)
     quantization, remarks = quantized.declared(source, names, config)
     return facts._replace(
         config=config,
@@ -206,9 +206,10 @@ def _json(source: Source, path: str) -> dict[str, Any]:
         return config.read_object(file)
 
 
-def _read_sets(
+def read_sets(
     source: Source, chosen: Sequence[tuple[Place, WeightSet]], jobs: int | None
 ) -> ModelFacts:
+    """The tensors of these sets together, without what documents beside them say."""
     table = TensorTable()
     facts: list[FileFact] = []
     notes: list[Note] = []

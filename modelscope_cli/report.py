@@ -15,7 +15,8 @@ class Column(NamedTuple):
 
     Kinds: text (untrusted, may wrap), word (untrusted, never wrapped), name (untrusted,
     broken at dots), count, bytes (exact),
-    size (bytes for people), shape, times (a repeat count).
+    size (bytes for people), shape, times (a repeat count), bar (a share from 0 to 1: drawn on a
+    terminal, left out elsewhere).
     `rank` 0 always stays; on a narrow terminal the highest rank is hidden first.
     """
 
@@ -32,6 +33,19 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[Cell]]
     title: str | None = None
     total: Sequence[Cell] | None = None
+
+
+def without_bars(table: Table) -> Table:
+    """The table for those who cannot draw: without its columns of shares."""
+    picks = [at for at, column in enumerate(table.columns) if column.kind != "bar"]
+    if len(picks) == len(table.columns):
+        return table
+    return Table(
+        [table.columns[at] for at in picks],
+        [[row[at] for at in picks] for row in table.rows],
+        table.title,
+        None if table.total is None else [table.total[at] for at in picks],
+    )
 
 
 class Fields(NamedTuple):

@@ -19,7 +19,8 @@ def test_the_environment_is_the_tests_own() -> None:
     for name in ("XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE"):
         assert Path(os.environ[name]).is_relative_to(home)
     assert Path.cwd() == (home / "work").resolve()
-    assert not {"CI", "GITHUB_ACTIONS", "NO_COLOR", "COLUMNS", "HF_HUB_OFFLINE"} & set(os.environ)
+    assert not {"CI", "GITHUB_ACTIONS", "NO_COLOR", "COLUMNS", "HF_TOKEN"} & set(os.environ)
+    assert os.environ["HF_HUB_OFFLINE"] == "1"  # the tests of the Hub switch it off
     assert not any(name.startswith("MSCOPE_") for name in os.environ)
 
 

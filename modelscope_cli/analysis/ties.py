@@ -149,7 +149,8 @@ def _both_in_file(
     """Pairs that are one tensor where the configuration ties, as far as it does not say no."""
     places = _places(rows, table)
     inputs = [name for name in places if _ends(name, _INPUTS)]
-    always = (config or {}).get("model_type") in _ALWAYS_SHARED
+    model_type = (config or {}).get("model_type")
+    always = isinstance(model_type, str) and model_type in _ALWAYS_SHARED
     ties = _config_ties(config) is not False
     if ties or always:
         for shared in (name for name in inputs if _ends(name, (_SHARED,))):

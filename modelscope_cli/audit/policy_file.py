@@ -125,12 +125,10 @@ def _memory(policy: Policy, place: str, value: Any) -> Policy:
 
 def _require_sense(place: str, memory: Memory) -> None:
     """Raises UsageError for cards, bits or a context that are none, or contradict each other."""
-    try:
-        from modelscope_cli.audit import memory as weighing
+    from modelscope_cli.audit import memory as weighing
 
+    try:
         weighing.asked(memory)
-    except ImportError:
-        return
     except UsageError as error:
         raise UsageError(f"{place}: {error.message}", error.hint) from error
 

@@ -33,6 +33,11 @@ COMMANDS = {
     row.name: row
     for row in (
         Command(
+            "info",
+            "One card: type, size, dtypes, layers, context, licence, memory, where it lies.",
+            "mscope info   -   mscope info ./model   -   mscope info ORG/NAME --json",
+        ),
+        Command(
             "params",
             "Named parameters and buffers: name, dtype, shape, elements, bytes, file.",
             "mscope params ./model | grep layers.17   -   mscope params ORG/NAME --by module",
@@ -41,6 +46,11 @@ COMMANDS = {
             "config",
             "The configuration, nested ones included.",
             "mscope config ./model --get rope_scaling.factor   -   mscope config A --diff B",
+        ),
+        Command(
+            "memory",
+            "GPU memory: weights as they are loaded, KV cache, activations, per card.",
+            "mscope memory ./model --bits 4   -   mscope memory ORG/NAME --gpus 2x24GiB --check",
         ),
         Command(
             "pack",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from math import prod
 from typing import Any, NamedTuple
 
 from modelscope_cli.dtypes import DTYPES, TORCH
 from modelscope_cli.errors import MissingExtra, UsageError
 from modelscope_cli.facts import Shape
+from modelscope_cli.live.library import nothing_remote
 from modelscope_cli.schemes import bnb, bnb_state
 from modelscope_cli.schemes.base import Options, Packing, Part
 from modelscope_cli.units import size_text
@@ -47,7 +45,7 @@ def verify(scheme: str, shape: Shape, options: Options) -> list[Compared]:
         )
     packing = bnb.pack(scheme, shape, options)
     _require_memory(shape)
-    with _nothing_remote():
+    with nothing_remote():
         made = _quantized(packing, options)
     theirs = {name: _part(name, tensor) for name, tensor in made.items()}
     ours = {part.name: part for part in (*packing.parts, *_saved_state(packing, options, made))}
@@ -65,23 +63,6 @@ def _require_memory(shape: Shape) -> None:
             f"--verify: quantizing {prod(shape):,} weights takes about {size_text(needed)} of "
             f"memory, this machine has {size_text(here)}"
         )
-
-
-@contextmanager
-def _nothing_remote() -> Iterator[None]:
-    """Keep bitsandbytes from fetching code of the `kernels` package as it is imported.
-
-    On some CPUs it asks the Hub for a faster multiplication; quantizing needs none.
-    """
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    hidden = "kernels" not in sys.modules
-    if hidden:
-        sys.modules["kernels"] = None  # type: ignore[assignment]  # importing it now fails
-    try:
-        yield
-    finally:
-        if hidden:
-            del sys.modules["kernels"]
 
 
 def _quantized(packing: Packing, options: Options) -> Mapping[str, Any]:

@@ -30,9 +30,22 @@ def _number_text(cell: int | float, kind: str, units: str) -> str:
         return f"x{cell}" if cell != 1 else ""
     if kind == "size":
         return size_text(int(cell), units)
+    if kind == "bar":
+        return bar_text(cell)
     if kind in ("count", "bytes"):
         return f"{cell:,}"
     return str(cell)
+
+
+_BAR = 24  # characters of the whole
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def bar_text(share: float) -> str:
+    """A share of the whole as a bar, to an eighth of a character; something is never nothing."""
+    eighths = round(min(max(share, 0.0), 1.0) * _BAR * 8)
+    eighths = max(eighths, 1) if share > 0 else 0
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
 
 
 def line_text(line: str, section: Lines) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from modelscope_cli.escape import one_line, visible
 from modelscope_cli.render.cells import RIGHT_ALIGNED, cell_text, line_text
-from modelscope_cli.report import Cell, Fields, Lines, Report, Section, Table
+from modelscope_cli.report import Cell, Fields, Lines, Report, Section, Table, without_bars
 
 
 def render(report: Report, *, units: str, folded: bool) -> Iterator[str]:
@@ -28,7 +28,7 @@ def _section(section: Section, units: str) -> Iterator[str]:
         yield "| | |\n| --- | --- |\n"
         yield from (f"| {_inert(k)} | {_cell(v, kind, units)} |\n" for k, v, kind in section.pairs)
     else:
-        yield from _table(section, units)
+        yield from _table(without_bars(section), units)
 
 
 def _table(table: Table, units: str) -> Iterator[str]:

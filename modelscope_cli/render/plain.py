@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from modelscope_cli.escape import one_line, visible
 from modelscope_cli.render.cells import RIGHT_ALIGNED, cell_text, line_text
-from modelscope_cli.report import Fields, Lines, Report, Section, Table
+from modelscope_cli.report import Fields, Lines, Report, Section, Table, without_bars
 
 GAP = "  "
 _WIDEST = 512  # characters; a longer name pushes its own row aside, not every other row too
@@ -34,7 +34,7 @@ def section_lines(section: Section, units: str) -> Iterator[str]:
     if isinstance(section, Fields):
         yield from _fields(section, units)
     else:
-        yield from _table(section, units)
+        yield from _table(without_bars(section), units)
 
 
 def _fields(section: Fields, units: str) -> Iterator[str]:

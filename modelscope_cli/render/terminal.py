@@ -20,7 +20,7 @@ _GAP = 2  # one blank of padding, one of SIMPLE_HEAD's divider
 _MIN_NAME = 38  # columns are hidden rather than names broken into less than this
 _LEAST_TEXT = 12
 _LEAST_NAME = 12  # narrower than this, the terminal is too small for any table
-_STYLES = {"name": "cyan", "times": "magenta", "shape": "green", "size": "dim"}
+_STYLES = {"name": "cyan", "times": "magenta", "shape": "green", "size": "dim", "bar": "blue"}
 _BREAKS = re.compile(r"(?:\{[^{}]*\}|[^.])*\.?")  # after a dot, but for those of `{0..31}`
 
 

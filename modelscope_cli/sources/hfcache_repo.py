@@ -89,12 +89,16 @@ class CachedRepo:
             )
         return fits[0]
 
-    def lacks(self, what: str, revision: str | None) -> NotFound:
-        """The error for a revision that is not there, with what is."""
+    def held(self) -> list[str]:
+        """Revisions with a snapshot: `main = d76c4a5`, or the commit alone."""
         refs = self.refs()
         kept = set(self.commits())
         known = [f"{name} = {commit[:7]}" for name, commit in refs.items() if commit in kept]
-        known += [commit[:7] for commit in sorted(kept - set(refs.values()))]
+        return known + [commit[:7] for commit in sorted(kept - set(refs.values()))]
+
+    def lacks(self, what: str, revision: str | None) -> NotFound:
+        """The error for a revision that is not there, with what is."""
+        known = self.held()
         there = f"it holds {some(known)}; " if known else ""
         return NotFound(
             f"{self.id}: {what} is not in the HF cache at {self.folder}",

@@ -49,6 +49,11 @@ class Pieces:
             return starts[at], end
         return offset, offset
 
+    def trim(self) -> None:
+        """Let go what no reader wanted."""
+        with self.lock:
+            self.known = self.kept()
+
     def kept(self) -> dict[int, bytes]:
         """What a reader wanted: worth keeping on disk."""
         return {start: self.known[start][:used] for start, used in self.used.items()}
@@ -95,4 +100,5 @@ class HubFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        return None
+        if self.path.lower().endswith(".gguf"):  # up to 8 MB too many, of each of many files
+            self._pieces.trim()

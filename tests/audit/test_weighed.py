@@ -85,9 +85,7 @@ def test_a_tensor_that_is_missing_is_told_by_the_class_itself(audit: Audit) -> N
 @pytest.mark.parametrize(
     "config", [{"model_type": "nothing"}, {"model_type": None}], ids=["unknown", "none"]
 )
-def test_of_a_class_that_is_not_known_nothing_is_said(
-    audit: Audit, config: dict[str, Any]
-) -> None:
+def test_of_a_class_that_is_not_known_nothing_is_said(audit: Audit, config: dict[str, Any]) -> None:
     assert audit(_llama(**config), "--select", "F003").status("F003") == "skipped"
 
 

@@ -11,11 +11,17 @@ import pytest
 from huggingface_hub import constants
 
 from modelscope_cli.sources import hub_library, hub_retry
+from tests.builders import folders
 from tests.builders.folders import encoded
 from tests.hub_server import HubServer, Repo
 from tests.hub_server.repos import content
+from tests.running import Completed
 
 AddRepo = Callable[..., Repo]
+FILES: dict[str, object] = {
+    "config.json": folders.BERT,
+    "model.safetensors": folders.weights("a", "b"),
+}
 
 
 @pytest.fixture
@@ -77,3 +83,19 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr(hub_retry, "pause", pause)
     monkeypatch.setattr(hub_retry, "monotonic", clock.monotonic)
     return waited
+
+
+@pytest.fixture(params=["standard library", "huggingface_hub"])
+def client(request: pytest.FixtureRequest, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sends the requests, the answer is the same."""
+    monkeypatch.setattr(hub_library, "is_needed", lambda: request.param == "huggingface_hub")
+
+
+def lines(done: Completed) -> tuple[str, str]:
+    """The error and its hint: all that stderr holds."""
+    rows = done.err.splitlines()
+    assert rows[0].startswith("mscope: error: "), done.err
+    assert len(rows) <= 2
+    assert not done.out
+    hint = rows[1].removeprefix("mscope: hint: ") if len(rows) > 1 else ""
+    return rows[0].removeprefix("mscope: error: "), hint

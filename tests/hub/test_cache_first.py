@@ -254,8 +254,10 @@ def test_errors_of_the_network_after_a_partial_snapshot(
 ) -> None:
     hf_hub_download("org/x", "config.json", endpoint=hub.url)
     hub.fault("", 503, times=999)
-    with pytest.raises(NetworkTrouble):
+    with pytest.raises(NetworkTrouble) as caught:
         open_model("org/x")
+    hint = f"the HF cache holds main = {repo.main[:7]}; org/x: its weights are not in the HF cache"
+    assert hint in str(caught.value.hint)
     assert open_model("org/x", want_tensors=False).ref.kind == "cache"
 
 
@@ -264,7 +266,7 @@ def test_refresh_without_a_network(hub: HubServer, repo: Repo, pauses: list[floa
     hub.fault("", 503, times=999)
     with pytest.raises(NetworkTrouble) as caught:
         open_model("org/x", How(refresh=True))
-    hint = f"without --refresh answers with main = {repo.main[:7]} out of the HF cache"
+    hint = f"the HF cache holds main = {repo.main[:7]}; it answers without --refresh"
     assert hint in str(caught.value.hint)
 
 

@@ -11,6 +11,7 @@ import pytest
 from modelscope_cli.errors import MissingExtra, UsageError
 from modelscope_cli.facts import Shape
 from modelscope_cli.live import pack_check
+from modelscope_cli.live.library import nothing_remote
 from modelscope_cli.schemes import bnb
 from modelscope_cli.schemes.base import Options, Part
 
@@ -76,7 +77,7 @@ def test_the_library_refuses() -> None:
 def test_no_code_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     """On some CPUs bitsandbytes asks `kernels` for code out of the Hub as it is imported."""
     monkeypatch.delitem(sys.modules, "kernels", raising=False)
-    with pack_check._nothing_remote(), pytest.raises(ImportError):
+    with nothing_remote(), pytest.raises(ImportError):
         import kernels  # type: ignore[import-not-found]  # noqa: F401
 
     assert "kernels" not in sys.modules

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from modelscope_cli.render import terminal
+from modelscope_cli.render import markdown, plain, terminal
 from modelscope_cli.report import Column, Fields, Lines, Report, Table
 from tests.hostile import TEXTS, harm
 from tests.render.reports import COLUMNS, FIELDS, ROWS, TABLE, TOTAL, report
@@ -149,3 +150,24 @@ def test_a_broken_name_is_whole_when_joined(name: str, width: int) -> None:
     assert all(line.startswith("  ") for line in others)
     assert "".join([first, *(line[2:] for line in others)]) == name
     assert all(cell_len(line) <= width for line in (first, *others))
+
+
+_SHARES = Table(
+    (Column("part", "part", "word"), Column("share", "", "bar")),
+    [["all", 1.0], ["half", 0.5], ["some", 0.001], ["none", 0.0]],
+    total=["total", None],
+)
+
+
+def test_a_share_is_drawn_as_a_bar() -> None:
+    drawn = _drawn(report(_SHARES), 60)
+    bars = {line.split()[0]: line.partition(" ")[2].strip() for line in drawn[4:8]}
+    assert bars == {"all": "█" * 24, "half": "█" * 12, "some": "▏", "none": ""}
+
+
+@pytest.mark.parametrize("renderer", [plain, markdown], ids=["plain", "markdown"])
+def test_a_share_is_left_out_where_nothing_is_drawn(renderer: Any) -> None:
+    text = "".join(renderer.render(report(_SHARES), units="iec", folded=False))
+    assert "half" in text
+    assert "█" not in text
+    assert "0.5" not in text

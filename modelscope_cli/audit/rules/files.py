@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from modelscope_cli.audit.finding import WARNING, Flaw, Skip, flaw_of
+from modelscope_cli.audit.finding import WARNING, Flaw, flaw_of
 from modelscope_cli.audit.policy import Policy
 from modelscope_cli.audit.rule import Rule
 from modelscope_cli.audit.rules import contents
@@ -83,10 +83,8 @@ class ClassTensors(Rule):
 
     def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
         """Extra tensors (a warning), missing ones, and layers that only one side has."""
-        try:
-            from modelscope_cli.audit import class_tensors  # only this rule needs to know classes
-        except ImportError as error:
-            raise Skip("classes are not known here") from error
+        from modelscope_cli.audit import class_tensors  # only this rule needs to know classes
+
         yield from class_tensors.flaws(subject)
 
 

@@ -86,12 +86,9 @@ class Fits(Rule):
         """The footprint against `memory.fits` and `memory.most`."""
         if policy.memory.fits is None:
             _limit(policy.memory.most, "memory.fits or memory.most")
-        try:
-            from modelscope_cli.audit import memory
+        from modelscope_cli.audit import memory  # only this rule weighs
 
-            memory.asked(policy.memory)
-        except ImportError as error:
-            raise Skip("memory cannot be told here") from error
+        memory.asked(policy.memory)
         yield from memory.flaws(subject.facts, policy.memory)
 
 

@@ -1,0 +1,297 @@
+"""The footprint itself: one row for each way to hold the weights, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from modelscope_cli.analysis.memory import amounts, modes, what_if
+from modelscope_cli.analysis.memory.activations import estimate as estimate_activations
+from modelscope_cli.analysis.memory.amounts import Amounts, Left
+from modelscope_cli.analysis.memory.kv_cache import KVCache, kv_cache
+from modelscope_cli.analysis.memory.modes import Mode
+from modelscope_cli.analysis.memory.part import Part
+from modelscope_cli.analysis.memory.prepared import Prepared
+from modelscope_cli.dtypes import DTYPES
+from modelscope_cli.facts import Unknown
+
+if TYPE_CHECKING:
+    from modelscope_cli.analysis.memory.step import Training
+
+DEFAULT_RUNTIME = 512 * 1024**2  # bytes; an assumption, see `runtime_bytes`
+_TELL = 0.01  # alternatives that differ by more are told
+_DEQUANTIZED = "its packed weights taken as unpacked to this dtype"
+
+
+class Workload(NamedTuple):
+    """What is run: sequences, tokens in the cache of each, its dtype; or what is trained."""
+
+    batch: int
+    context: int
+    encoder_context: int | None = None
+    kv_dtype: str | None = None
+    training: Training | None = None
+
+
+class Row(NamedTuple):
+    """One way to hold the model, and what running it then takes."""
+
+    mode: Mode
+    dtype: str
+    method: str
+    parts: tuple[Part, ...]
+    modules: int
+    parameters: int
+    left: tuple[Left, ...]
+    cache: KVCache | Unknown
+    alternatives: tuple[tuple[str, int], ...] = ()
+    kv_dtype: str | None = None  # of the cache, where it is not what the request says
+    file: str | None = None  # of a GGUF
+
+    def bytes_of(self, part: str) -> int | Unknown:
+        """Bytes of a part; 0 where there is none of it."""
+        return next((each.bytes for each in self.parts if each.part == part), 0)
+
+    @property
+    def load_bytes(self) -> int | Unknown:
+        """Weights, quantization state and buffers."""
+        return _sum(part for part in self.parts if part.part in LOADED)
+
+    @property
+    def total_bytes(self) -> int | Unknown:
+        """All parts."""
+        return _sum(self.parts)
+
+    @property
+    def at_least_bytes(self) -> int:
+        """All parts that are known."""
+        return sum(part.bytes for part in self.parts if isinstance(part.bytes, int))
+
+    def peak_bytes(self) -> int | Unknown:
+        """All parts with the cache at its peak."""
+        total = self.total_bytes
+        if isinstance(total, Unknown) or isinstance(self.cache, Unknown):
+            return total
+        return total + self.cache.peak_bytes - self.cache.bytes
+
+    @property
+    def basis(self) -> str:
+        """Of `load_bytes`: exact where every loaded part is."""
+        loaded = {part.basis for part in self.parts if part.part in LOADED}
+        return "exact" if loaded <= {"exact"} else "estimate"
+
+
+NO_CACHE = KVCache((), 0, 0, 0, 0, "exact", "training keeps no cache")
+LOADED = ("weights", "quantization", "buffers")
+
+
+def _sum(parts: Any) -> int | Unknown:
+    total = 0
+    for part in parts:
+        if isinstance(part.bytes, Unknown):
+            return Unknown(f"{part.part}: {part.bytes.reason}")
+        total += part.bytes
+    return total
+
+
+class Model(NamedTuple):
+    """What every row is made of: the components, and whether they are packed already."""
+
+    components: tuple[Prepared, ...]
+    config: Mapping[str, Any]
+    architecture: str | None
+    packed_by: str | None = None  # the scheme of packed weights in the checkpoint
+    untold: Unknown | None = None  # why the tensors are not known
+
+    @property
+    def dtype(self) -> str:
+        """What "auto" loads floats as."""
+        return self.components[0].dtype
+
+
+_Running = tuple[KVCache | Unknown, Part]  # the cache, and activations
+
+
+def row(model: Model, mode: Mode, work: Workload) -> Row:
+    """One row of the footprint."""
+    return _row(model, mode, work, _running(model, mode.float_dtype(model.dtype), work))
+
+
+def each(model: Model, asked: Sequence[Mode], work: Workload) -> tuple[Row, ...]:
+    """A row a mode; what running takes is told once for each dtype."""
+    dtypes = dict.fromkeys(mode.float_dtype(model.dtype) for mode in asked)
+    running = {dtype: _running(model, dtype, work) for dtype in dtypes}
+    return tuple(_row(model, mode, work, running[mode.float_dtype(model.dtype)]) for mode in asked)
+
+
+def _running(model: Model, dtype: str, work: Workload) -> _Running:
+    return cache_of(model, dtype, work), _activations(model, dtype, work)
+
+
+def _row(model: Model, mode: Mode, work: Workload, run: _Running) -> Row:
+    dtype = mode.float_dtype(model.dtype)
+    found = weigh(model, mode)
+    if isinstance(found, Unknown):
+        loaded = [Part(part, found, "estimate", found.reason) for part in LOADED]
+        found = Amounts()
+    else:
+        loaded = list(_loaded_parts(model, mode, found))
+    cache, activations = run
+    running = [_cache_part(cache), activations]
+    if work.training is not None:
+        cache = NO_CACHE
+        running = list(_training_parts(model, mode, dtype, work, work.training))
+    return Row(
+        mode,
+        dtype,
+        modes.describe(mode, dtype),
+        (*loaded, *running),
+        found.modules,
+        found.parameters,
+        found.left,
+        cache,
+        tuple(_alternatives(model, mode, found)),
+    )
+
+
+def _training_parts(
+    model: Model, mode: Mode, dtype: str, work: Workload, asked: Training
+) -> Iterator[Part]:
+    """Of a step of training, where one model is trained."""
+    from modelscope_cli.analysis.memory import step  # most do not train
+    from modelscope_cli.analysis.memory.training_activations import kept as kept_activations
+
+    yield step.no_cache()
+    kept = kept_activations(
+        model.config,
+        model.architecture,
+        batch=work.batch,
+        context=work.context,
+        dtype_bytes=DTYPES[dtype].block_bytes,
+        checkpointing=asked.checkpointing,
+    )
+    if isinstance(kept, Unknown):
+        yield Part("activations", kept, "estimate", kept.reason)
+    else:
+        yield Part("activations", kept.bytes, "estimate", None, kept.note)
+    if len(model.components) == 1 and model.untold is None:
+        yield from step.parts(model.components[0], mode, asked)
+        return
+    why = model.untold or Unknown("a pipeline's components are trained one by one")
+    yield Part("gradients", why, "estimate", why.reason)
+    yield Part("optimizer", why, "estimate", why.reason)
+
+
+def weigh(model: Model, mode: Mode) -> Amounts | Unknown:
+    """The weights of all components, buffers that are not in the file included."""
+    if model.untold is not None:
+        return model.untold
+    total = Amounts()
+    for component in model.components:
+        found = _weigh(component, model.packed_by, mode)
+        if isinstance(found, Unknown):
+            return found
+        dtype = mode.float_dtype(component.dtype)
+        weights = sum(each.bytes(dtype) for each in component.made if each.is_weight)
+        buffers = sum(each.bytes(dtype) for each in component.made if not each.is_weight)
+        made = Amounts(weights, 0, buffers)
+        total = total.plus(found).plus(made)
+    return total
+
+
+def _weigh(component: Prepared, packed_by: str | None, mode: Mode) -> Amounts | Unknown:
+    plan = component.plan(mode.float_dtype(component.dtype))
+    if mode.scheme is not None and mode.scheme not in amounts.BITSANDBYTES:
+        return what_if.ideal(component, plan, mode.scheme)
+    if packed_by is not None:
+        return _of_packed(component, packed_by, mode, plan)
+    if mode.scheme is None:
+        return amounts.plain(component.held, plan)
+    judged = component.judged if mode.transformers >= 5 else what_if.before_fusing(component)
+    return amounts.quantized(judged, plan, mode.scheme, double_quant=mode.double_quant)
+
+
+def _of_packed(
+    component: Prepared, packed_by: str, mode: Mode, plan: amounts.DtypePlan
+) -> Amounts | Unknown:
+    """Of a checkpoint that is quantized already."""
+    if mode.scheme is None and mode.bits != modes.STORED:
+        return amounts.plain(component.held, plan)
+    if mode.scheme is not None and modes.bits_of(packed_by) != mode.bits:
+        return Unknown(f"the checkpoint is packed by {packed_by}: quantize the original")
+    by_bitsandbytes = packed_by in amounts.BITSANDBYTES
+    return amounts.as_stored(component.held, plan, keeps_weight_dtype=by_bitsandbytes)
+
+
+def _loaded_parts(model: Model, mode: Mode, found: Amounts) -> Iterator[Part]:
+    reason = why_estimate(model, mode)
+    basis = "exact" if reason is None else "estimate"
+    for part in LOADED:
+        yield Part(part, getattr(found, part), basis, reason)
+
+
+def why_estimate(model: Model, mode: Mode) -> str | None:
+    """Why a row's weights are no certainty; None where they are exact."""
+    if mode.scheme is not None and mode.scheme not in amounts.BITSANDBYTES:
+        return f"{mode.scheme} as ideal packing of every linear layer"
+    if mode.transformers < 5 and mode.scheme is not None:
+        return "transformers 4 by the names in the file, not by its own classes"
+    if model.packed_by is not None and mode.scheme is None and mode.bits != modes.STORED:
+        return _DEQUANTIZED
+    doubts = [doubt for component in model.components for doubt in component.doubts]
+    return "; ".join(dict.fromkeys(doubts)) or None
+
+
+def cache_of(model: Model, dtype: str, work: Workload) -> KVCache | Unknown:
+    """The KV cache where floats are `dtype`."""
+    bits = DTYPES[work.kv_dtype or dtype].bits
+    return kv_cache(
+        model.config,
+        model.architecture,
+        batch=work.batch,
+        context=work.context,
+        dtype_bytes=bits / 8 if bits % 8 else int(bits) // 8,
+        encoder_context=work.encoder_context,
+        state_bytes=DTYPES[dtype].block_bytes,
+    )
+
+
+def _cache_part(cache: KVCache | Unknown) -> Part:
+    if isinstance(cache, Unknown):
+        return Part("kv_cache", cache, "estimate", cache.reason)
+    return Part("kv_cache", cache.bytes, cache.basis, None, cache.note)
+
+
+def _activations(model: Model, dtype: str, work: Workload) -> Part:
+    found = estimate_activations(
+        model.config,
+        model.architecture,
+        batch=work.batch,
+        context=work.context,
+        dtype_bytes=DTYPES[dtype].block_bytes,
+    )
+    if isinstance(found, Unknown):
+        return Part("activations", found, "estimate", found.reason)
+    return Part("activations", found.prefill_bytes, "estimate", found.note)
+
+
+def _alternatives(model: Model, mode: Mode, found: Amounts) -> Iterator[tuple[str, int]]:
+    """What the other generation of transformers holds, where it differs by more than 1 %."""
+    if mode.scheme not in amounts.BITSANDBYTES or model.packed_by is not None:
+        return
+    other = mode._replace(transformers=4 if mode.transformers >= 5 else 5)
+    beside = weigh(model, other)
+    if isinstance(beside, Unknown):
+        return
+    here, there = (sum(each[:3]) for each in (found, beside))
+    if abs(here - there) > _TELL * max(here, there):
+        yield f"{other.transformers}.x", there
+
+
+def equal(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows, those with the same bytes in every part together."""
+    groups: dict[object, list[Row]] = {}
+    for each in rows:
+        key = (each.file, *(part.bytes for part in each.parts))
+        groups.setdefault(key, []).append(each)
+    return list(groups.values())

@@ -1,0 +1,66 @@
+"""A model made ready to be weighed: its tensors examined, its components told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modelscope_cli.analysis import params
+from modelscope_cli.analysis.memory.prepared import Prepared, prepare
+from modelscope_cli.analysis.memory.rows import Model
+from modelscope_cli.analysis.params import Choice, Params, Totals
+from modelscope_cli.analysis.roles import RowFact
+from modelscope_cli.facts import ModelFacts, TensorTable, Unknown
+from modelscope_cli.schemes.base import Logical
+
+
+def examined(facts: ModelFacts) -> Params:
+    """All tensors, with their roles; none where the facts have none."""
+    table = facts.tensors if isinstance(facts.tensors, TensorTable) else TensorTable()
+    return params.examine(facts, table, Choice())
+
+
+def totals_of(facts: ModelFacts, found: Params) -> Totals:
+    """Sums over all tensors; of weights that are not there nothing is known."""
+    if isinstance(facts.tensors, Unknown):
+        unknown = facts.tensors
+        return found.totals._replace(parameters=unknown, active_parameters=unknown)
+    return found.totals
+
+
+def model_of(facts: ModelFacts, found: Params | None = None) -> Model:
+    """The components of a model, ready to be weighed."""
+    found = found or examined(facts)
+    config = facts.config or {}
+    architectures = config.get("architectures")
+    first = architectures[0] if isinstance(architectures, list) and architectures else None
+    return Model(
+        tuple(_components(facts, found)),
+        config,
+        first if isinstance(first, str) else None,
+        _packed_by(found.rows),
+        facts.tensors if isinstance(facts.tensors, Unknown) else found.alternatives,
+    )
+
+
+def _components(facts: ModelFacts, found: Params) -> list[Prepared]:
+    """One for the model; of a pipeline one for each of its components."""
+    table = found.table
+    by_component: dict[str | None, list[RowFact]] = {}
+    for fact in found.rows:
+        by_component.setdefault(table.components[fact.row.indices[0]], []).append(fact)
+    configs: dict[str | None, Mapping[str, Any] | None] = {
+        component.name: component.config for component in facts.components
+    }
+    return [
+        prepare(its_rows, table, configs.get(name) or (None if name else facts.config))
+        for name, its_rows in by_component.items()
+    ] or [prepare([], table, facts.config)]
+
+
+def _packed_by(found: Sequence[RowFact]) -> str | None:
+    """The scheme of the checkpoint's packed weights."""
+    for fact in found:
+        if isinstance(fact.logical, Logical):
+            return fact.logical.scheme
+    return None
