@@ -78,12 +78,29 @@ _MISSING: dict[str, dict[str, Any]] = {
     "informer": {"prediction_length": 24},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 16},
     "ministral": {"head_dim": 128},
+    "moonshine_streaming": {"num_key_value_heads": 8},
     "moshi": {"audio_vocab_size": 2048},
     "nemotron": {"num_key_value_heads": 8, "head_dim": 128},
+    "perception_lm": {
+        "vision_config": {
+            "model_type": "timm_wrapper",
+            "architecture": "vit_pe_core_large_patch14_336",
+            "model_args": {
+                "embed_dim": 1024,
+                "img_size": [448, 448],
+                "depth": 23,
+                "global_pool": "",
+                "use_post_transformer_norm": False,
+                "init_values": 0.1,
+                "ref_feat_shape": [32, 32],
+            },
+        }
+    },
     "speech-encoder-decoder": {
         "encoder": {"model_type": "wav2vec2"},
         "decoder": {"model_type": "bert", "is_decoder": True, "add_cross_attention": True},
     },
+    "t5gemma2_encoder": {"text_config": {"dropout_rate": 0.0}},
     "time_series_transformer": {"prediction_length": 24},
     "timm_backbone": {"backbone": "resnet50"},
     "vision-encoder-decoder": {
@@ -95,6 +112,7 @@ _MISSING: dict[str, dict[str, Any]] = {
 # What single classes need beside.
 _NEEDS: dict[str, dict[str, Any]] = {
     "ReformerModelWithLMHead": {"is_decoder": True},
+    "T5GemmaEncoderModel": {"is_encoder_decoder": False},
     "ViltForImagesAndTextClassification": {"num_images": 2},
     "Wav2Vec2BertForCTC": {"vocab_size": 32},
     "Wav2Vec2ConformerForCTC": {"vocab_size": 32},

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from modelscope_cli.dtypes import TORCH
+from modelscope_cli.knowledge.expressions import look_up
 from tools import knowledge_build as building
 from tools import knowledge_configs as asking
 from tools.knowledge_classes import Parts
+from tools.knowledge_nested import old_keys
 
 _NUMBER = re.compile(r"(?:(?<=\.)|^)\d+(?=\.|$)")
 LAYERS = re.compile(r"layers$|^n_layer|^depth$|^num_blocks$")
@@ -56,7 +58,9 @@ class Small:
         try:
             with building.time_limit():
                 config = self.config(changes or {})
-                scope = asking.snapshot(copy.deepcopy(config))
+                scope = _with_old_keys(
+                    asking.snapshot(copy.deepcopy(config)), config, changes or {}
+                )
                 model = building.build(building.class_of(name), config)
                 return observed(model, scope, whole=whole)
         except Exception as error:
@@ -77,6 +81,19 @@ class Small:
                 level = level[parent]
             level[last] = item
         return building.default_config(self.model_type, **settings)
+
+
+def _with_old_keys(
+    scope: dict[str, Any], config: Any, changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a file may say though an instance does not hold it."""
+    for at, level in building.config_paths(config).items():
+        inner: Any = look_up(scope, at) if at else scope
+        for name, usual in old_keys(type(level)).items():
+            path = f"{at}.{name}" if at else name
+            if isinstance(inner, dict):
+                inner.setdefault(name, changes.get(path, usual))
+    return scope
 
 
 def _has(small: Observed | None, whole: Observed) -> bool:

@@ -193,18 +193,15 @@ def record(key: str) -> dict[str, Any]:
                 found["defaults"][own] = found["defaults"].pop(name)
         unheard = list(_unheard(cls, default))
         found |= {"unheard": unheard} if unheard else {}
-    from tools.knowledge_nested import Mentions, rope, subs
+    from tools.knowledge_nested import Mentions, old_keys, rope, subs
 
-    mentions = Mentions(cls)
-    for name, item in mentions.keys.items():
-        if isinstance(item, (bool, int, float)) and "rope" not in name and "rotary" not in name:
-            found["defaults"].setdefault(name, item)
+    found["defaults"] = {**old_keys(cls), **found["defaults"]}
     nested = subs(cls, default)
     for name in nested:
         found["defaults"].pop(name, None)
     if nested:
         found["subs"] = nested
-    spec = rope(cls, default, mentions.keys)
+    spec = rope(cls, default, Mentions(cls).keys)
     if spec is not None:
         found["rope"] = spec
     path = _text_path(cls)

@@ -65,6 +65,17 @@ class Mentions:
         self.keys[name] = getattr(default, "value", None) if said else None
 
 
+def old_keys(cls: Any) -> dict[str, Any]:
+    """Keys that are no fields, with the numbers that the class takes where a file has none."""
+    known = Mentions(cls).keys.items()
+    idle = ("rope", "rotary")
+    return {
+        name: item
+        for name, item in known
+        if isinstance(item, (bool, int, float)) and not any(each in name for each in idle)
+    }
+
+
 _KEY_AT = {"get": 0, "pop": 0, "setdefault": 0, "getattr": 1, "hasattr": 1}  # which argument
 
 

@@ -14,6 +14,7 @@ from tools import knowledge_build as building
 from tools import knowledge_configs as asking
 from tools import knowledge_fitting as fitting
 from tools.knowledge_builds import LAYERS, Buffer, Observed, Small
+from tools.knowledge_nested import old_keys
 from tools.knowledge_ropes import half_a_head
 
 _COMBINATIONS = 10
@@ -174,7 +175,7 @@ def tries(small: Small, base: Observed, rng: random.Random) -> Iterator[tuple[st
             continue
         cls = type(level)
         scope: Any = look_up(base.scope, at) if at else base.scope
-        for key, usual in asking.fields(cls).items():
+        for key, usual in {**old_keys(cls), **asking.fields(cls)}.items():
             path = f"{at}.{key}" if at else key
             if key == "rope_parameters" or _IDLE.search(key):
                 continue

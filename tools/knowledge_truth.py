@@ -59,7 +59,9 @@ def _parameters(model: Any, found: ClassModules) -> Iterator[str]:
 
 def _renames(model: Any, found: ClassModules) -> Iterator[str]:
     renaming = Renaming(model)
-    for name in file_names(model):
+    names = sorted(file_names(model))  # as they are loaded: some renames wait for a name
+    found.look_at(names)
+    for name in names:
         expected = renaming.of(name)
         got = found.rename(name)
         if (got.name, got.merged) != expected:

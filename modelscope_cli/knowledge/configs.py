@@ -82,6 +82,7 @@ def _filled(given: Mapping[str, Any], name: str | None, depth: int) -> dict[str,
         from modelscope_cli.knowledge import rope
 
         scope["rope_parameters"] = rope.parameters(record["rope"], given, scope)
+    _look_at_layers(scope)
     for path, expression in record.get("rules", ()):
         _set(scope, path, value(expression, scope))
     _remap_layer_types(scope)
@@ -121,6 +122,24 @@ def _fill_sub(
     scope[key] = _filled(said, name, depth + 1) if depth < _DEEPEST else dict(said)
     if not name.startswith("@"):
         scope[key].setdefault("model_type", name)
+
+
+def _look_at_layers(scope: dict[str, Any]) -> None:
+    """Old files say once for all what newer ones say for each layer that is not as the others."""
+    layers = scope.get("per_layer_config")
+    if not isinstance(layers, Mapping) or not layers:
+        return
+    said = [layer for layer in layers.values() if isinstance(layer, Mapping)]
+    for key, name in _ONCE_FOR_ALL.items():
+        values = [layer[key] for layer in said if key in layer]
+        if name in scope and values and all(each == values[0] for each in values):
+            scope[name] = values[0]
+
+
+_ONCE_FOR_ALL = {
+    "head_dim": "global_head_dim",
+    "num_key_value_heads": "num_global_key_value_heads",
+}
 
 
 def _set(scope: dict[str, Any], path: str, found: Any) -> None:

@@ -198,6 +198,12 @@ class _Part:
         self.found = found
 
 
+def differs_by(model_type: str) -> int:
+    """Bytes by which memory told from headers was off for a type's default model; 0: none."""
+    found = look_up("differs", model_type)
+    return found if isinstance(found, int) else 0
+
+
 def is_known_type(model_type: str | None) -> bool:
     """Whether there is anything about this model type."""
     return _type(model_type) is not None

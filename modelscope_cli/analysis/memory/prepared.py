@@ -196,6 +196,11 @@ def _doubts(
     ]
     if isinstance(made, Unknown):
         doubts.append(f"buffers that are not in the file are left out: {made.reason}")
+    if off := modules.differs_by(known.model_type):
+        doubts.append(
+            f"for the default {known.model_type} this came out {abs(off):,} bytes "
+            f"{'more' if off > 0 else 'less'} than what transformers holds"
+        )
     if architecture is None:
         doubts.append(f"the configuration names no class: taken as {known.name}")
     return doubts
