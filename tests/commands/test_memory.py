@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from modelscope_cli.analysis import packing
-from modelscope_cli.render import RENDERERS
+from modelscope_cli.render import FORMATS
 from modelscope_cli.sources.builtin import NAMES
 from tests.builders import checkpoints, folders, safetensors
 from tests.builders.checkpoints import LLAMA_TINY
@@ -559,7 +559,7 @@ def test_names_that_are_not_to_be_trusted(run: Run, tmp_path: Path) -> None:
                Tensor("{}.{0..9}.weight", "F32", (64, 64))]  # fmt: skip
     config = {**CONFIG, "model_type": "\x1b[2J", "architectures": ["\u202e" * 500]}
     files = {"config.json": config, "model.safetensors": safetensors.build(tensors)}
-    for format_ in RENDERERS:
+    for format_ in FORMATS:
         done = _made(run, tmp_path, files, "-f", format_)
         assert done.code == 0
         assert "\x1b" not in done.out + done.err
@@ -570,7 +570,7 @@ def test_names_that_are_not_to_be_trusted(run: Run, tmp_path: Path) -> None:
 # Formats, settings, code
 
 
-@pytest.mark.parametrize("format_", RENDERERS)
+@pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("argv", [[], ["--bits", "4"], ["--gpus", "2x24GiB"]], ids=" ".join)
 def test_formats(run: Run, work: Path, format_: str, argv: list[str]) -> None:
     done = run("memory", "m", "-f", format_, *argv, cwd=work)

@@ -45,7 +45,6 @@ CLASSES = [
     ("deepseek_v2", "DeepseekV2ForCausalLM"),
     ("deepseek_v3", "DeepseekV3ForCausalLM"),
     ("deepseek_v32", "DeepseekV32ForCausalLM"),
-    ("deepseek_v4", "DeepseekV4ForCausalLM"),
     ("glm_moe_dsa", "GlmMoeDsaForCausalLM"),
     ("mimo_v2_flash", "MiMoV2FlashForCausalLM"),
     ("qwen3_next", "Qwen3NextForCausalLM"),

@@ -26,7 +26,7 @@ def _asked(**options: Any) -> Asked:
 def test_without_options() -> None:
     found = _asked()
     assert [mode.bits for mode in found.modes] == list(BITS)
-    assert found[1:] == (False, 1, None, None, None, 5)
+    assert tuple(found[1:]) == (False, 1, None, None, None, 5, None)
 
 
 @pytest.mark.parametrize("bits", BITS)
