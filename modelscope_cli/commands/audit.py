@@ -122,7 +122,7 @@ def command(
     if not named:
         raise UsageError("audit needs a MODEL", "mscope audit ./my-model   -   mscope audit --list")
     targets = [each.model for each in named]
-    asked = policies.Asked(policy, select, ignore, fail_on, strict=strict)
+    asked = policies.Asked(policy, _each(select), _each(ignore), fail_on, strict=strict)
     found = policies.load(targets, asked, output.config, isolated=output.isolated)
     pinned = _lock(targets, lock) if locked else None
     streamed = output.destination().format == "jsonl"
@@ -179,3 +179,10 @@ def _audit(policies: Policies, lock: Lock | None, named: Named) -> Audited:
 
 def _lost(named: Named, why: str) -> Audited:
     return Audited(ModelRef(named.model, "directory"), error=MscopeError(why))
+
+
+def _each(typed: list[str] | None) -> list[str] | None:
+    """`--select F,S` is `--select F --select S`."""
+    if typed is None:
+        return None
+    return [name for text in typed for part in text.split(",") if (name := part.strip())]

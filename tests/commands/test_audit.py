@@ -121,3 +121,9 @@ def test_no_rule_says_the_same_twice_and_many_are_cut(run: Run, tmp_path: Path) 
     found = document(run("audit", "m", "--select", "F006", "--json", cwd=tmp_path).out)["findings"]
     assert len(found) == 201
     assert any(each["message"] == "and 30 more like these" for each in found)
+
+
+def test_rules_may_be_listed_with_commas(run: Run, models: Path) -> None:
+    apart = run("audit", "cut", "--select", "F", "--select", "P", "--ignore", "F003", cwd=models)
+    assert run("audit", "cut", "--select", "F, P", "--ignore", "F003", cwd=models) == apart
+    assert apart.code == 1
