@@ -221,6 +221,7 @@ def _position_conditions(points: Sequence[Example], paths: Sequence[str]) -> Ite
             yield from (["given", path], ["not", ["given", path]])
     for step in steps:
         yield ["==", ["%", ["+", INDEX, 1], step], 0]
+        yield ["==", ["%", ["-", ["-", COUNT, 1], INDEX], step], 0]
         for shift in shifts:
             yield ["==", ["%", INDEX, step], shift]
             yield ["==", ["%", ["-", INDEX, shift], step], 0]

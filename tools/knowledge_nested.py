@@ -104,8 +104,17 @@ def subs(cls: Any, default: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for key, spec in found.items():
         if not spec.get("init"):
             spec.pop("init", None)
-        _probe(cls, key, spec, default)
+        if _exists(spec["type"]):
+            _probe(cls, key, spec, default)
     return found
+
+
+def _exists(key: str) -> bool:
+    """Whether transformers has the type that a sub-configuration begins with."""
+    try:
+        return class_for(key) is not None
+    except KeyError:
+        return False
 
 
 def _probe(cls: Any, key: str, spec: dict[str, Any], default: Mapping[str, Any]) -> None:
@@ -155,7 +164,13 @@ def rope(cls: Any, default: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[
         spec["labels"] = list(labels)
     if all(isinstance(item, Mapping) for item in found.values()):
         _nested(spec, cls, found, keys)
-    elif "partial_rotary_factor" in found and "partial_rotary_factor" not in (raw or {}):
+    else:
+        _base(spec, cls, found, keys)
+    if (
+        "nested" not in spec
+        and "partial_rotary_factor" in found
+        and "partial_rotary_factor" not in (raw or {})
+    ):
         _partial(spec, cls, found, keys)
     if not isinstance(raw, Mapping) and "nested" not in spec:
         extra = {k: v for k, v in found.items() if k not in _STANDARD}
@@ -165,6 +180,17 @@ def rope(cls: Any, default: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[
 
 
 _STANDARD = ("rope_theta", "rope_type", "partial_rotary_factor")
+
+
+def _base(
+    spec: dict[str, Any], cls: Any, found: Mapping[str, Any], keys: Mapping[str, Any]
+) -> None:
+    """Another name that old files have for rope_theta."""
+    for key in (*fields(cls), *keys):
+        if key != "rope_theta" and ("rope" in key or "rotary" in key or "theta" in key):
+            changed = (ask(cls, {key: 12345.0}) or {}).get("rope_parameters") or {}
+            if changed.get("rope_theta") == 12345.0:
+                spec["base"] = key
 
 
 def _partial(

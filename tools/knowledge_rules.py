@@ -16,6 +16,9 @@ from tools.knowledge_perturbing import Inputs, nested
 _COMBINATIONS = 50  # random settings to fit on, and as many fresh ones to check
 _ROUNDS = 3
 _MOST_SWITCHES = 3
+_FEW_CAUSES = 3
+# Numbers that much follows from, though a class may take no other when all else is as usual.
+_WIDTHS = ("hidden_size", "d_model", "embed_dim", "num_attention_heads", "num_hidden_layers")
 _SECONDS = 2.0  # for one value
 _MOST_SECONDS = 12.0  # for one class
 
@@ -227,7 +230,7 @@ class _Search:
         del self.rules[place:]
         examples = []
         for sample in self.samples:
-            scope = predicted(self.key, self.records, sample.said)
+            scope = self._scope(sample)
             truth = look_up(sample.truth, path)
             if truth is not MISSING:
                 examples.append((path in sample.changed, fitting.Example(scope, truth)))
@@ -239,12 +242,28 @@ class _Search:
         self.rules += [*(rule or old[: len(old) - len(rest)]), *rest]
         return expression is not None
 
-    def _expression(self, path: str, examples: list[tuple[bool, fitting.Example]]) -> Any:
-        atoms = list(self.depends.get(path, {}))
-        known = set(atoms)
-        atoms += [
-            r[0] for r in self.rules if set(self.depends.get(r[0], ())) <= known and r[0] != path
+    def _scope(self, sample: Sample) -> Mapping[str, Any]:
+        """What an expression sees: values so far, and as they were said."""
+        found = predicted(self.key, self.records, sample.said)
+        rules, self.record["rules"] = self.record["rules"], []
+        said = predicted(self.key, self.records, sample.said)
+        self.record["rules"] = rules
+        return {**found, configs.SAID: said}
+
+    def _atoms(self, path: str) -> list[str]:
+        """What to look for it in: its causes, as they are said and as rules make them."""
+        causes = dict.fromkeys(self.depends.get(path, ()))
+        derived = [
+            rule[0]
+            for rule in self.rules
+            if self.depends.get(rule[0], {}).keys() <= causes.keys() and rule[0] != path
         ]
+        ruled = {rule[0] for rule in self.rules}
+        said = [f"{configs.SAID}.{cause}" for cause in causes if cause in ruled]
+        return list(dict.fromkeys([*causes, *derived, *said]))
+
+    def _expression(self, path: str, examples: list[tuple[bool, fitting.Example]]) -> Any:
+        atoms = self._atoms(path)
         examples = _distinct(examples, [path, *atoms])
         given = [each for said, each in examples if said and look_up(each.scope, path) is not None]
         absent = [each for said, each in examples if not said]
@@ -254,13 +273,13 @@ class _Search:
             found = None
             if len(kept) == len(given):
                 others = [e for _, e in examples if look_up(e.scope, path) in (None, MISSING)]
-                found = fitting.fit(others, atoms) if others else None
+                found = self._derived(others, atoms) if others else None
                 if found is not None:
                     return ["??", path, found]
             true = [each for each in given if look_up(each.scope, path)]
             if found is None and all(e in kept for e in true):
                 others = [each for _, each in examples if each not in true]
-                found = fitting.fit(others, atoms) if others else None
+                found = self._derived(others, atoms) if others else None
                 if found is not None:
                     return ["or", path, found]
             ending = self._ending(path, given, absent, atoms)
@@ -268,6 +287,14 @@ class _Search:
                 return ending
         whole = [each for _, each in examples]
         return fitting.fit(whole, [path, *atoms]) if whole else None
+
+    def _derived(self, examples: list[fitting.Example], atoms: list[str]) -> Any:
+        """What follows when the file does not say it."""
+        found = fitting.fit(examples, atoms)
+        if found is None and len(atoms) < _FEW_CAUSES:
+            widths = [name for name in _WIDTHS if isinstance(self.default.get(name), int)]
+            found = fitting.fit(examples, list(dict.fromkeys([*atoms, *widths])), 0)
+        return found
 
     def _ending(
         self,
@@ -297,10 +324,9 @@ class _Search:
         causes = [each for each in self.depends.get(path, {}) if each != path]
         usual = {each: _or_none(look_up(self.default, each)) for each in causes}
         known = ["same", usual, fitting.quoted(_or_none(look_up(self.default, path)))]
-        kept = [s for s in self.samples if path in s.changed]
-        own = kept and all(
-            fitting.same(_or_none(look_up(s.truth, path)), s.changed[path]) for s in kept
-        )
+        kept = [s for s in self.samples if s.changed.get(path)]
+        alike = [s for s in kept if fitting.same(look_up(s.truth, path), s.changed[path])]
+        own = kept and len(alike) >= len(kept) / 2
         self.rules.append([path, ["??", path, known] if own else known])
         print(f"{self.key} {path}: depends on {', '.join(causes)}", file=sys.stderr)
 

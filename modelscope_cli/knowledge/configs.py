@@ -14,6 +14,7 @@ from modelscope_cli.knowledge.lines import look_up
 
 _TABLE = "configs"
 _EVERY = ""  # the record of what all configurations share
+SAID = "^"  # in expressions: the values as they were before any was derived
 _DEEPEST = 8  # sub-configurations within each other; no model nests more than three
 
 
@@ -83,8 +84,11 @@ def _filled(given: Mapping[str, Any], name: str | None, depth: int) -> dict[str,
 
         scope["rope_parameters"] = rope.parameters(record["rope"], given, scope)
     _look_at_layers(scope)
-    for path, expression in record.get("rules", ()):
-        _set(scope, path, value(expression, scope))
+    if "rules" in record:
+        scope[SAID] = dict(scope)
+        for path, expression in record["rules"]:
+            _set(scope, path, value(expression, scope))
+        del scope[SAID]
     _remap_layer_types(scope)
     labels = scope.get("id2label")
     scope["num_labels"] = len(labels) if isinstance(labels, Mapping) else scope.get("num_labels", 2)

@@ -15,10 +15,10 @@ def parameters(
 
     `given` is what the file says, `scope` the same with the defaults of the class. `spec`:
     `theta` and `type` are the class's defaults, `partial` its default partial_rotary_factor,
-    `own` the dictionary it starts from, `labels` the names it nests under, `nested` the
-    defaults of a class that always nests, `into` the labels that take an old `rope_scaling`,
-    `pct` another name of partial_rotary_factor, `thetas` the key in which old files keep a
-    label's base, and its default.
+    `base` and `pct` other names of rope_theta and of that, `own` the dictionary it starts from,
+    `labels` the names it nests under, `nested` the defaults of a class that always nests,
+    `into` the labels that take an old `rope_scaling`, `thetas` the key in which old files keep
+    a label's base, and its default.
     """
     scaling = given.get("rope_scaling")
     scaling = scaling if isinstance(scaling, Mapping) else None
@@ -49,7 +49,8 @@ class _Defaults:
     def __init__(
         self, spec: Mapping[str, Any], given: Mapping[str, Any], scope: Mapping[str, Any]
     ) -> None:
-        self.theta = _either(given, scope, "rope_theta", spec.get("theta"))
+        usual = _either(given, scope, spec.get("base", ""), spec.get("theta"))
+        self.theta = _either(given, scope, "rope_theta", usual)
         usual = _either(given, scope, spec.get("pct", ""), spec.get("partial"))
         self.partial = _either(given, scope, "partial_rotary_factor", usual)
         self.type = spec.get("type", "default")
