@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests import running
 from tests.running import Golden, Run
 
 _FOREIGN = ("MSCOPE_", "HF_", "HUGGINGFACE_", "XDG_", "GITHUB_", "_MSCOPE_")
 _FOREIGN_NAMES = ("CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TRANSFORMERS_CACHE")
+
+# How long one example takes tells of the machine, not of the code.
+settings.register_profile("unhurried", settings(), deadline=None)
+settings.load_profile("unhurried")
 
 # Read once, when the library is first imported: nothing asks the Hub behind our back.
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.bounded import within
 from tests.documents import document
 from tests.hostile import TEXTS, harm
 from tests.running import Completed, run
@@ -108,7 +108,7 @@ _WAYS: tuple[list[str], ...] = (
 
 def _examples(count: int) -> settings:
     slow = [HealthCheck.too_slow]
-    return settings(max_examples=count, deadline=None, suppress_health_check=slow)
+    return settings(max_examples=count, suppress_health_check=slow)
 
 
 @_examples(500)
@@ -118,9 +118,7 @@ def _examples(count: int) -> settings:
 @example(case=(GOOD / "torch" / "state-dict.pt", b"PK\3\4"))
 def test_a_listing_or_a_refusal(work: Path, case: tuple[Path, bytes]) -> None:
     model = _placed(work, *case)
-    started = time.process_time()
-    done = run("params", str(model), "-f", "json")
-    assert time.process_time() - started < _SECONDS
+    done = within(_SECONDS, lambda: run("params", str(model), "-f", "json"))
     _settled(done)
     if done.code == 0:
         document(done.out)

@@ -95,7 +95,7 @@ def assert_same_verdict(data: bytes) -> None:
         return
 
 
-FEW = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 
 
 @FEW

@@ -202,7 +202,7 @@ FRAGMENTS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, 130), st.integers(0, 4), st.sampled_from(FRAGMENTS))))
 def test_a_mutated_index_is_read_as_json_or_refused(edits: list[tuple[int, int, str]]) -> None:
     text = index(MAP, 2).decode()

@@ -45,7 +45,7 @@ def test_good_corpus(good: str) -> None:
     check(make_torch.GOOD[good])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.dictionaries(st.text("abc/é.", min_size=1, max_size=80), st.binary(max_size=300)),
     st.sampled_from([0, 16, 64, 4096]),
@@ -113,7 +113,7 @@ def test_a_record_of_one_word() -> None:
     assert found.text("nothing") is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 2000), st.binary(min_size=1, max_size=8))
 def test_a_damaged_directory_is_never_more_than_an_error(back: int, noise: bytes) -> None:
     data = bytearray(in_64_bits(make_torch.GOOD["state-dict"]))

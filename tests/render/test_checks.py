@@ -114,7 +114,7 @@ def test_hostile_names_are_text(place: str | None) -> None:
     assert "%0A" not in written.replace("%250A", "")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=60), st.text(max_size=20))
 def test_any_text_is_taken(message: str, name: str) -> None:
     bad = model(Flaw("error", message, name or "x", name), name=name or "x")
