@@ -110,7 +110,7 @@ def compared(class_name: str, truth: Truth) -> Forward:
     """What was left against ours."""
     if isinstance(truth, str):
         return Forward(truth)
-    from modelscope_cli.analysis.memory.kv_cache import Request, counted
+    from modelscope_cli.analysis.memory.kv.cache import Request, counted
     from modelscope_cli.facts import Unknown
     from modelscope_cli.knowledge import configs
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelscope_cli.analysis.memory.activations import Factors
-from modelscope_cli.analysis.memory.kv_settings import NotKnown
+from modelscope_cli.analysis.memory.kv.settings import NotKnown
 from modelscope_cli.analysis.memory.widths import Widths, widths
 from modelscope_cli.live.exact_run import ExactRun, exact_run
 from tools import knowledge_build as building

@@ -97,7 +97,8 @@ def _modules_of(model: Any, classes: Iterable[str], outer: Iterable[str]) -> lis
 def _patched() -> Iterable[str]:
     from transformers.quantizers.base import MODULES_TO_PATCH_FOR_QUANTIZATION
 
-    return MODULES_TO_PATCH_FOR_QUANTIZATION
+    names: Iterable[str] = MODULES_TO_PATCH_FOR_QUANTIZATION
+    return names
 
 
 def _parts(model: Any, outer: dict[str, str]) -> list[list[Any]]:
@@ -166,7 +167,8 @@ def _templates(pairs: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     found: dict[tuple[str, str, str], None] = {}
     for (target, when), sources in folded.items():
         if len(sources) == 1:
-            found[target, *sources, when] = None
+            (source,) = sources
+            found[target, source, when] = None
         else:
             found |= dict.fromkeys(each for alike in sources.values() for each in alike)
     return list(found)

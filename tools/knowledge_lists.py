@@ -88,7 +88,8 @@ _REFINEMENTS = 6
 
 def _short(examples: Sequence[Example]) -> list[Example]:
     """Those with the shortest lists."""
-    chosen, items = [], 0
+    chosen: list[Example] = []
+    items = 0
     for each in sorted(examples, key=lambda each: len(each.value)):
         items += len(each.value)
         if chosen and items > _MOST_ITEMS:

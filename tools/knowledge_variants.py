@@ -145,7 +145,7 @@ class Words(NamedTuple):
     texts: dict[str, set[str]]
     kinds: frozenset[str]
 
-    def __or__(self, other: Words) -> Words:  # type: ignore[override]
+    def __or__(self, other: Words) -> Words:
         texts = {key: set(found) for key, found in self.texts.items()}
         for key, found in other.texts.items():
             texts.setdefault(key, set()).update(found)

@@ -152,15 +152,21 @@ def tiny(
     except Exception:  # a default that only exists with its own settings
         default = config_class(**own)
     settings = {**_shrunk(default), **_merged(_shrunk(default), own)}
-    for level in _levels(settings) if mrope_half else ():
+    if mrope_half is not None:
+        _cut_ropes(settings, mrope_half)
+    return config_class(**settings)
+
+
+def _cut_ropes(settings: dict[str, Any], half: int) -> None:
+    """Rope sections that sum to half a head, wherever there are heads."""
+    third = half * 3 // 8
+    for level in _levels(settings):
         if "rope_parameters" in level or "num_attention_heads" in level:
-            third = mrope_half * 3 // 8
             level["rope_parameters"] = {
                 "rope_type": "default",
                 "rope_theta": 10000.0,
-                "mrope_section": [mrope_half - 2 * third, third, third],
+                "mrope_section": [half - 2 * third, third, third],
             }
-    return config_class(**settings)
 
 
 def _merged(settings: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,7 +189,7 @@ def _shrunk(default: Any) -> dict[str, Any]:
     """Constructor arguments: every number that is in the table, and lists of one entry a layer."""
     said = dict(default.to_dict())
     nested = getattr(default, "sub_configs", None) or {}
-    settings = {
+    settings: dict[str, Any] = {
         key: _VALUE[key]
         for key, value in said.items()
         if key in _VALUE and key not in nested and _is_number(key, value)
