@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from modelscope_cli import load, settings
 from modelscope_cli import target as targets
-from modelscope_cli.analysis.cache_verdicts import Verdict
+from modelscope_cli.analysis.cache.verdicts import Verdict
 from modelscope_cli.audit import engine
 from modelscope_cli.audit.engine import Audited
 from modelscope_cli.audit.finding import Skip
@@ -22,13 +22,14 @@ from modelscope_cli.hub_names import is_commit
 from modelscope_cli.load import How
 from modelscope_cli.locking.document import NAME as LOCK
 from modelscope_cli.locking.facts import Lock
-from modelscope_cli.sources import hfcache, tree
+from modelscope_cli.sources import tree
+from modelscope_cli.sources.hfcache import source as hfcache
 from modelscope_cli.sources.local import LocalSource
 from modelscope_cli.sources.tree import Entry, Listing
 from modelscope_cli.target import BuiltinTarget, HubTarget, LocalTarget, Target
 
 if TYPE_CHECKING:
-    from modelscope_cli.sources.hub import HubRepo
+    from modelscope_cli.sources.hub.source import HubRepo
 
 _INDEX = ".index.json"
 
@@ -191,9 +192,9 @@ def _verify(ref: ModelRef, how: How) -> Verify:
 
 def _verdicts(model: str, commit: str | None, how: How) -> list[Verdict]:
     from modelscope_cli import verifying
-    from modelscope_cli.analysis import cache_expected as expected
-    from modelscope_cli.sources import cache_layout
-    from modelscope_cli.sources.cache_where import locate
+    from modelscope_cli.analysis.cache import expected
+    from modelscope_cli.sources.hfcache import layout as cache_layout
+    from modelscope_cli.sources.hfcache.where import locate
 
     try:
         where = locate(model, commit, how.cache_dir)
@@ -210,8 +211,8 @@ def _verdicts(model: str, commit: str | None, how: How) -> list[Verdict]:
 @contextmanager
 def _remote(ref: ModelRef, how: How) -> Iterator[Callable[..., Subject]]:
     """A model on the Hub, whose files are read where a rule asks for them."""
-    from modelscope_cli.sources.hub import HubRepo, HubSource
-    from modelscope_cli.sources.hub_session import Session
+    from modelscope_cli.sources.hub.session import Session
+    from modelscope_cli.sources.hub.source import HubRepo, HubSource
 
     session = Session(offline=not how.may_ask)
     repo = HubRepo(session, ref.id or "", ref.revision or "main", jobs=how.jobs)
@@ -232,7 +233,7 @@ def _remote(ref: ModelRef, how: How) -> Iterator[Callable[..., Subject]]:
 
 def _settle(repo: HubRepo, ref: ModelRef) -> None:
     """Know the files of the commit: kept from the reading before, else asked for again."""
-    from modelscope_cli.sources.hub import Guesses
+    from modelscope_cli.sources.hub.source import Guesses
 
     if ref.revision is not None and is_commit(ref.revision) and repo.recall(ref.revision):
         return

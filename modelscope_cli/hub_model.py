@@ -18,15 +18,15 @@ from modelscope_cli.errors import (
 from modelscope_cli.facts import ModelFacts, ModelRef, Note, Unknown
 from modelscope_cli.hub_names import is_commit
 from modelscope_cli.opening import How, read
-from modelscope_cli.sources import hfcache
-from modelscope_cli.sources.hfcache_repo import CachedRepo, age, download, some
+from modelscope_cli.sources.hfcache import source as hfcache
+from modelscope_cli.sources.hfcache.repo import CachedRepo, age, download, some
 from modelscope_cli.sources.local import LocalSource
 from modelscope_cli.target import HubTarget
 
 if TYPE_CHECKING:
-    from modelscope_cli.sources.hfcache import Snapshot
-    from modelscope_cli.sources.hub import HubRepo, HubSource
-    from modelscope_cli.sources.hub_store import Store
+    from modelscope_cli.sources.hfcache.source import Snapshot
+    from modelscope_cli.sources.hub.source import HubRepo, HubSource
+    from modelscope_cli.sources.hub.store import Store
     from modelscope_cli.sources.listed import ListedSource
 
 
@@ -98,7 +98,7 @@ def _not_inside(target: HubTarget, typed: str) -> NotFound:
 
 def from_cache(found: Snapshot, asked: HubTarget, how: How, want_tensors: bool) -> ModelFacts:
     """Read a snapshot: what it lacks was not downloaded, and that is no defect of a file."""
-    from modelscope_cli.sources import hfcache_content
+    from modelscope_cli.sources.hfcache import content as hfcache_content
 
     repo_id = found.source.ref.id or asked.id
     try:
@@ -155,9 +155,9 @@ def _is_missing(found: Snapshot, path: str) -> bool:
 
 def _from_the_hub(sought: Sought, why: MscopeError | None) -> ModelFacts:
     """Read from the Hub; `why` is what the HF cache lacked, the answer where nobody may ask."""
-    from modelscope_cli.sources.hub import HubRepo
-    from modelscope_cli.sources.hub_errors import NoSuchRepo
-    from modelscope_cli.sources.hub_session import Offline, Session
+    from modelscope_cli.sources.hub.errors import NoSuchRepo
+    from modelscope_cli.sources.hub.session import Offline, Session
+    from modelscope_cli.sources.hub.source import HubRepo
 
     session = Session(offline=not sought.how.may_ask)
     repo = HubRepo(session, sought.target.id, sought.revision, jobs=sought.how.jobs)
@@ -205,7 +205,7 @@ def _find_commit(repo: HubRepo, sought: Sought) -> list[Note]:
     Raises NotFound.
     """
     from modelscope_cli import foresight
-    from modelscope_cli.sources.hub import MAIN, Guesses
+    from modelscope_cli.sources.hub.source import MAIN, Guesses
 
     revision, target, how = sought.revision, sought.target, sought.how
     if is_commit(revision) and not how.refresh and repo.recall(revision):
@@ -225,7 +225,7 @@ def _find_commit(repo: HubRepo, sought: Sought) -> list[Note]:
 
 def _remembered(repo: HubRepo, revision: str) -> list[Note]:
     """What a revision was when the Hub was last asked. Raises Offline."""
-    from modelscope_cli.sources.hub_session import Offline
+    from modelscope_cli.sources.hub.session import Offline
 
     known = repo.store.ref(repo.id, revision)
     fits = [commit for commit in repo.store.commits(repo.id) if commit.startswith(revision)]
@@ -286,7 +286,7 @@ def _listed(source: HubSource, sets: choosing.Chosen) -> ModelFacts:
 
 def _place(repo: HubRepo, sought: Sought) -> tuple[HubSource, str | None]:
     """The folder to read, and the file where one is meant. Raises NotFound."""
-    from modelscope_cli.sources.hub import HubSource
+    from modelscope_cli.sources.hub.source import HubSource
 
     ref = ModelRef(sought.typed, "hub", id=repo.id, revision=repo.commit)
     file = sought.target.file

@@ -99,7 +99,7 @@ def _local(path: str, typed: str, how: How, want_tensors: bool) -> ModelFacts:
         raise _missing(path, error) from error
     if "models--" in os.path.abspath(path):
         from modelscope_cli import hub_model
-        from modelscope_cli.sources import hfcache
+        from modelscope_cli.sources.hfcache import source as hfcache
 
         if (found := hfcache.within(path, typed)) is not None:
             # A note says that a branch was looked up; without one the path names a commit.

@@ -46,7 +46,8 @@ def choice(*flags: str, names: Sequence[str], help: str, panel: str | None = Non
 
 def complete_model(incomplete: str) -> list[str]:
     """Completions of MODEL: the built-ins, and the repos in the HF cache. Files are the shell's."""
-    from modelscope_cli.sources import builtin, hfcache
+    from modelscope_cli.sources import builtin
+    from modelscope_cli.sources.hfcache import source as hfcache
 
     names = [f"builtin:{name}" for name in builtin.NAMES]
     with_cache = names + hfcache.cached_ids(hfcache.cache_dir()[0])
@@ -286,7 +287,7 @@ def _looked_at(
 
 def _caches(groups: Iterable[Any]) -> list[str | None]:
     """The HF cache, where a command looks at the whole of it."""
-    from modelscope_cli.sources import hfcache
+    from modelscope_cli.sources.hfcache import source as hfcache
 
     return [
         hfcache.cache_dir(group.cache_dir)[0] for group in groups if hasattr(group, "cache_dir")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from modelscope_cli import settings
+from modelscope_cli import places, settings
 from modelscope_cli.audit import policy_file
 from modelscope_cli.audit.policy_file import Policies
 from modelscope_cli.errors import UsageError
@@ -110,9 +110,11 @@ def write_start() -> Report:
     Raises UsageError where a file of that name is, or none can be written.
     """
     path = settings.OWN_FILE
-    source = os.path.join(os.path.dirname(__file__), "data", "policy.toml")
     try:
-        with open(source, encoding="utf-8") as start, open(path, "x", encoding="utf-8") as target:
+        with (
+            open(places.data("policy.toml"), encoding="utf-8") as start,
+            open(path, "x", encoding="utf-8") as target,
+        ):
             target.write(start.read())
     except FileExistsError as error:
         raise UsageError(f"{path}: is there already, and stays as it is") from error

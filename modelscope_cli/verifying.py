@@ -7,14 +7,14 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from modelscope_cli.analysis import cache_expected as expected
-from modelscope_cli.analysis.cache_expected import Wanted
-from modelscope_cli.analysis.cache_facts import Known, Repo
-from modelscope_cli.analysis.cache_verdicts import Judge
+from modelscope_cli.analysis.cache import expected
+from modelscope_cli.analysis.cache.expected import Wanted
+from modelscope_cli.analysis.cache.facts import Known, Repo
+from modelscope_cli.analysis.cache.verdicts import Judge
 from modelscope_cli.errors import MscopeError, TruncatedFile
 from modelscope_cli.facts import Unknown
-from modelscope_cli.sources import hashing
-from modelscope_cli.sources.hash_memory import Memory
+from modelscope_cli.sources.hfcache import hashing
+from modelscope_cli.sources.hfcache.hash_memory import Memory
 from modelscope_cli.sources.local import LocalFile
 from modelscope_cli.units import size_text
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from modelscope_cli import verifying
-from modelscope_cli.analysis.cache_expected import Wanted
-from modelscope_cli.analysis.cache_facts import SHA256, Known
-from modelscope_cli.sources import hash_memory, hashing
-from modelscope_cli.sources.cache_links import stamp
+from modelscope_cli.analysis.cache.expected import Wanted
+from modelscope_cli.analysis.cache.facts import SHA256, Known
+from modelscope_cli.sources.hfcache import hash_memory, hashing
+from modelscope_cli.sources.hfcache.links import stamp
 from tests.builders import folders, gguf
 
 _NOTHING_NOTED = Known(None, "0" * 64, SHA256)

@@ -7,9 +7,9 @@ from importlib.util import find_spec
 
 from modelscope_cli import footprint
 from modelscope_cli.analysis.fold import templates
-from modelscope_cli.analysis.memory import contradictions, tied
-from modelscope_cli.analysis.memory.held import Dropped
-from modelscope_cli.analysis.memory.prepared import Prepared
+from modelscope_cli.analysis.memory.weights import contradictions, tied
+from modelscope_cli.analysis.memory.weights.held import Dropped
+from modelscope_cli.analysis.memory.weights.prepared import Prepared
 from modelscope_cli.audit.finding import WARNING, Flaw, Skip
 from modelscope_cli.audit.subject import Subject
 from modelscope_cli.errors import MissingExtra

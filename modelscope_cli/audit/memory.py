@@ -12,7 +12,7 @@ from modelscope_cli.facts import ModelFacts, Unknown
 from modelscope_cli.units import size_text
 
 if TYPE_CHECKING:
-    from modelscope_cli.analysis.memory.devices import Cards
+    from modelscope_cli.analysis.memory.cards.devices import Cards
     from modelscope_cli.analysis.memory.request import Asked
     from modelscope_cli.footprint import Footprint
 

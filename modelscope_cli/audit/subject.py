@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from modelscope_cli.analysis import params
-from modelscope_cli.analysis.cache_verdicts import Verdict
+from modelscope_cli.analysis.cache.verdicts import Verdict
 from modelscope_cli.audit import defects
 from modelscope_cli.audit.finding import Skip
 from modelscope_cli.errors import MscopeError, NotFound

@@ -10,18 +10,19 @@ from typing import Annotated
 import typer
 
 from modelscope_cli import verifying
-from modelscope_cli.analysis import cache_expected as expected
-from modelscope_cli.analysis.cache_facts import CacheFacts, Repo
-from modelscope_cli.analysis.cache_findings import Action, Doctor, Finding
-from modelscope_cli.analysis.cache_remedies import Remedies
+from modelscope_cli.analysis.cache import expected
+from modelscope_cli.analysis.cache.facts import CacheFacts, Repo
+from modelscope_cli.analysis.cache.findings import Action, Doctor, Finding
+from modelscope_cli.analysis.cache.remedies import Remedies
 from modelscope_cli.errors import UsageError
 from modelscope_cli.escape import one_line
 from modelscope_cli.options import CachePlace, Jobs, Output
 from modelscope_cli.options import command as command_
 from modelscope_cli.report import Report
 from modelscope_cli.reports.cache_doctor import Examined
-from modelscope_cli.sources import cache_layout, hfcache
-from modelscope_cli.sources.cache_mending import Mender, check_keep
+from modelscope_cli.sources.hfcache import layout as cache_layout
+from modelscope_cli.sources.hfcache import source as hfcache
+from modelscope_cli.sources.hfcache.mending import Mender, check_keep
 from modelscope_cli.units import counted, size_text
 
 

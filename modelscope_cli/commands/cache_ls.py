@@ -4,13 +4,15 @@
 
 import os
 
-from modelscope_cli.analysis import cache_usage
+from modelscope_cli import places
+from modelscope_cli.analysis.cache import usage as cache_usage
 from modelscope_cli.facts import Note
 from modelscope_cli.options import CachePlace, Output
 from modelscope_cli.options import command as command_
 from modelscope_cli.report import Report
 from modelscope_cli.reports import cache_ls as reports
-from modelscope_cli.sources import cache_layout, hash_memory, hfcache
+from modelscope_cli.sources.hfcache import layout as cache_layout
+from modelscope_cli.sources.hfcache import source as hfcache
 
 
 @command_
@@ -29,7 +31,7 @@ def command(*, place: CachePlace, output: Output) -> Report:
 
 def _own() -> tuple[str, int] | None:
     """The cache that mscope keeps itself, and its bytes; None where it was never made."""
-    folder = hash_memory.folder()
+    folder = places.kept()
     if not os.path.isdir(folder):
         return None
     total = 0

@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from modelscope_cli.analysis.cache_facts import Entry, Repo, Snapshot
-from modelscope_cli.analysis.cache_usage import shared_with
+from modelscope_cli.analysis.cache.facts import Entry, Repo, Snapshot
+from modelscope_cli.analysis.cache.usage import shared_with
 from modelscope_cli.errors import NotFound, UsageError, did_you_mean
 from modelscope_cli.facts import ModelRef
 from modelscope_cli.options import CachedModel, CachedName, Output
 from modelscope_cli.options import command as command_
 from modelscope_cli.report import Report
 from modelscope_cli.reports.cache_show import Shown
-from modelscope_cli.sources import cache_layout
-from modelscope_cli.sources.cache_where import Where, locate
+from modelscope_cli.sources.hfcache import layout as cache_layout
+from modelscope_cli.sources.hfcache.where import Where, locate
 
 
 @command_

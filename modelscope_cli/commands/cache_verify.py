@@ -10,10 +10,10 @@ import typer
 
 from modelscope_cli import output as writing
 from modelscope_cli import verifying
-from modelscope_cli.analysis import cache_expected as expected
-from modelscope_cli.analysis.cache_facts import Entry, Known, Repo, Snapshot
-from modelscope_cli.analysis.cache_remedies import Remedies
-from modelscope_cli.analysis.cache_verdicts import Verdict
+from modelscope_cli.analysis.cache import expected
+from modelscope_cli.analysis.cache.facts import Entry, Known, Repo, Snapshot
+from modelscope_cli.analysis.cache.remedies import Remedies
+from modelscope_cli.analysis.cache.verdicts import Verdict
 from modelscope_cli.errors import NotFound, UsageError, did_you_mean
 from modelscope_cli.facts import ModelRef, Note
 from modelscope_cli.opening import How
@@ -21,8 +21,9 @@ from modelscope_cli.options import CachedModel, CachedName, Jobs, Output
 from modelscope_cli.options import command as command_
 from modelscope_cli.report import Report
 from modelscope_cli.reports.cache_verify import Verified
-from modelscope_cli.sources import cache_layout, hfcache
-from modelscope_cli.sources.cache_where import Where, locate
+from modelscope_cli.sources.hfcache import layout as cache_layout
+from modelscope_cli.sources.hfcache import source as hfcache
+from modelscope_cli.sources.hfcache.where import Where, locate
 from modelscope_cli.units import counted, size_text
 
 
@@ -168,7 +169,7 @@ def _asked(looked: Sequence[Looked]) -> list[Looked]:
     """The same with what the Hub says of each commit, instead of what a download noted."""
     from contextlib import closing
 
-    from modelscope_cli.sources.cache_remote import Remote
+    from modelscope_cli.sources.hfcache.remote import Remote
 
     with closing(Remote()) as remote:
         return [

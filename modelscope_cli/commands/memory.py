@@ -13,8 +13,8 @@ from modelscope_cli.options import command as command_
 from modelscope_cli.report import Report
 
 if TYPE_CHECKING:
-    from modelscope_cli.analysis.memory.devices import Cards
-    from modelscope_cli.analysis.memory.step import Training as StepTraining
+    from modelscope_cli.analysis.memory.cards.devices import Cards
+    from modelscope_cli.analysis.memory.training.step import Training as StepTraining
 
 WEIGHTS_PANEL = "How weights are held"
 RUN_PANEL = "What is run"
@@ -229,7 +229,7 @@ def _cards(text: str) -> "Cards":
 def _trained(asked: Training) -> "StepTraining | None":
     if asked.train is None:
         return None
-    from modelscope_cli.analysis.memory.step import Training as Step
+    from modelscope_cli.analysis.memory.training.step import Training as Step
 
     targets = tuple(name for text in asked.lora_targets.split(",") if (name := text.strip()))
     return Step(

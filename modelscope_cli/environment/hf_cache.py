@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from modelscope_cli.facts import Unknown
-from modelscope_cli.sources import hfcache
+from modelscope_cli.sources.hfcache import source as hfcache
 
 _SECONDS = 2.0
 _MAX_ENTRIES = 500_000

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from modelscope_cli.sources import hfcache
+from modelscope_cli.sources.hfcache import source as hfcache
 
 SET = "set"
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|JWT|API_?KEY|CREDENTIAL|AUTH", re.I)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelscope_cli.analysis.memory import rows
-from modelscope_cli.analysis.memory.kv_cache import context_limit
+from modelscope_cli.analysis.memory.kv.cache import context_limit
 from modelscope_cli.analysis.memory.request import FIT, Asked
 from modelscope_cli.analysis.memory.rows import Workload
 from modelscope_cli.errors import UsageError
@@ -15,7 +15,7 @@ from modelscope_cli.footprint.result import Footprint
 from modelscope_cli.footprint.workload import notes, require_cache_dtype, workload
 
 if TYPE_CHECKING:
-    from modelscope_cli.analysis.memory.devices import Cards
+    from modelscope_cli.analysis.memory.cards.devices import Cards
     from modelscope_cli.footprint.cards import Asking
 
 __all__ = ["Deeper", "Footprint", "model_of", "of"]

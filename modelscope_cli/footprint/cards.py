@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from modelscope_cli.analysis.memory import fit, on_cards, rows
-from modelscope_cli.analysis.memory.devices import Cards, parse
-from modelscope_cli.analysis.memory.fit import Fit
+from modelscope_cli.analysis.memory import rows
+from modelscope_cli.analysis.memory.cards import fit, on_cards
+from modelscope_cli.analysis.memory.cards.devices import Cards, parse
+from modelscope_cli.analysis.memory.cards.fit import Fit
+from modelscope_cli.analysis.memory.cards.on_cards import Device
+from modelscope_cli.analysis.memory.cards.placement import Placed
 from modelscope_cli.analysis.memory.modes import Mode
-from modelscope_cli.analysis.memory.on_cards import Device
-from modelscope_cli.analysis.memory.placement import Placed
 from modelscope_cli.analysis.memory.rows import Model, Row, Workload
 from modelscope_cli.errors import UsageError
 from modelscope_cli.facts import Note, Unknown

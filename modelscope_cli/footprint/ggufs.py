@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from modelscope_cli.analysis import params
-from modelscope_cli.analysis.memory import fit, gguf_cache, gguf_rows
-from modelscope_cli.analysis.memory.devices import Cards
-from modelscope_cli.analysis.memory.gguf_rows import GgufModel
+from modelscope_cli.analysis.memory.cards import fit
+from modelscope_cli.analysis.memory.cards.devices import Cards
+from modelscope_cli.analysis.memory.gguf import cache as gguf_cache
+from modelscope_cli.analysis.memory.gguf import rows as gguf_rows
+from modelscope_cli.analysis.memory.gguf.rows import GgufModel
 from modelscope_cli.analysis.memory.modes import Mode
 from modelscope_cli.analysis.memory.request import FIT, Asked
 from modelscope_cli.analysis.memory.rows import Model, Workload

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelscope_cli.analysis import params
-from modelscope_cli.analysis.memory.prepared import Prepared, prepare
 from modelscope_cli.analysis.memory.rows import Model
+from modelscope_cli.analysis.memory.weights.prepared import Prepared, prepare
 from modelscope_cli.analysis.params import Choice, Params, Totals
 from modelscope_cli.analysis.roles import RowFact
 from modelscope_cli.facts import ModelFacts, TensorTable, Unknown

@@ -8,7 +8,9 @@ import os
 from functools import cache
 from typing import Any
 
-_FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "data", "knowledge")
+from modelscope_cli import places
+
+_FOLDER = places.data("knowledge")
 
 
 def look_up(table: str, key: str) -> Any | None:

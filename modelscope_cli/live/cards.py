@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from modelscope_cli.analysis.memory import smi
-from modelscope_cli.analysis.memory.devices import Cards
+from modelscope_cli.analysis.memory.cards import smi
+from modelscope_cli.analysis.memory.cards.devices import Cards
 from modelscope_cli.errors import UsageError
 
 _SECONDS = 10  # a driver that wakes its cards takes 2 to 5

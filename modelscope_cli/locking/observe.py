@@ -9,12 +9,12 @@ from typing import Protocol
 
 from modelscope_cli import verifying
 from modelscope_cli.analysis import params
-from modelscope_cli.analysis.cache_expected import Wanted
-from modelscope_cli.analysis.cache_facts import algorithm_of
+from modelscope_cli.analysis.cache.expected import Wanted
+from modelscope_cli.analysis.cache.facts import algorithm_of
 from modelscope_cli.errors import NotFound
 from modelscope_cli.facts import ModelFacts, ModelRef, TensorTable, Unknown
 from modelscope_cli.locking.facts import GIT_SHA1, HEADER, SHA256, LockedFile, LockedModel
-from modelscope_cli.sources.cache_links import stamp
+from modelscope_cli.sources.hfcache.links import stamp
 from modelscope_cli.sources.tree import FILE, Entry
 
 _NOT_THE_MODELS = (".cache/", ".git/")  # what downloads and checkouts keep beside a model

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from modelscope_cli.errors import UsageError
 from modelscope_cli.opening import How
-from modelscope_cli.sources import hfcache
+from modelscope_cli.sources.hfcache import source as hfcache
 
 STDIN = "-"
 _MOST = 100_000

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
-from modelscope_cli.sources.hashing import default_jobs
+from modelscope_cli.sources.hfcache.hashing import default_jobs
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from modelscope_cli.analysis.cache_findings import SAVE, Finding, summary
+from modelscope_cli.analysis.cache.findings import SAVE, Finding, summary
 from modelscope_cli.facts import Note
 from modelscope_cli.report import Cell, Column, Fields, Lines, Report, Section, Table
 

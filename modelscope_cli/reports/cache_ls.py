@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from modelscope_cli.analysis.cache_usage import CacheUsage, RepoUsage
-from modelscope_cli.analysis.cache_verdicts import iso
+from modelscope_cli.analysis.cache.usage import CacheUsage, RepoUsage
+from modelscope_cli.analysis.cache.verdicts import iso
 from modelscope_cli.facts import Note
 from modelscope_cli.report import Cell, Column, Fields, Report, Section, Table
 

@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from modelscope_cli.analysis.cache_facts import Entry, Repo, Snapshot
-from modelscope_cli.analysis.cache_verdicts import iso
+from modelscope_cli.analysis.cache.facts import Entry, Repo, Snapshot
+from modelscope_cli.analysis.cache.verdicts import iso
 from modelscope_cli.facts import ModelRef, Note
 from modelscope_cli.report import Cell, Column, Fields, Report, Section, Table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from modelscope_cli.analysis.cache_verdicts import DAMAGE, Verdict, summary
+from modelscope_cli.analysis.cache.verdicts import DAMAGE, Verdict, summary
 from modelscope_cli.facts import ModelRef, Note
 from modelscope_cli.report import Cell, Column, Fields, Lines, Report, Section, Table
 

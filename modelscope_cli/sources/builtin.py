@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import json
-import os
 from math import prod
 from typing import Any
 
+from modelscope_cli import places
 from modelscope_cli.dtypes import DTYPES
 from modelscope_cli.errors import NotFound, did_you_mean
 from modelscope_cli.facts import ModelFacts, ModelRef, Note, TensorTable
@@ -22,7 +22,6 @@ DESCRIPTIONS = {
 }
 NAMES = tuple(DESCRIPTIONS)
 
-_FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "data", "builtin")
 _GZIP = 31  # zlib's number for a gzip file; the gzip module would cost 3 ms
 
 
@@ -52,7 +51,7 @@ def basis(name: str) -> str:
 def _data(name: str) -> dict[str, Any]:
     import zlib
 
-    with open(os.path.join(_FOLDER, f"{name}.json.gz"), "rb") as stream:
+    with open(places.data("builtin", f"{name}.json.gz"), "rb") as stream:
         data: dict[str, Any] = json.loads(zlib.decompress(stream.read(), _GZIP))
     return data
 

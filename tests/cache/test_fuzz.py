@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelscope_cli.analysis.cache_facts import algorithm_of
+from modelscope_cli.analysis.cache.facts import algorithm_of
 from tests.builders.hfcache import MAIN, OLD
 from tests.running import Run
 
@@ -61,9 +61,7 @@ def _right_blobs(repo: Path) -> set[str]:
 
 
 @given(st.lists(_PIECES, max_size=12))
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_cache(
     tmp_path_factory: pytest.TempPathFactory,
     run: Run,

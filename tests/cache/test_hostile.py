@@ -184,7 +184,7 @@ def test_a_folder_that_may_not_be_read(snapshot: Path, run: Run, ask: Ask) -> No
 def test_a_file_that_may_not_be_read(
     snapshot: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from modelscope_cli.sources import hashing
+    from modelscope_cli.sources.hfcache import hashing
 
     def forbidden(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -198,7 +198,7 @@ def test_a_file_that_may_not_be_read(
 def test_a_file_that_changes_while_it_is_read(
     snapshot: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from modelscope_cli.sources import hashing
+    from modelscope_cli.sources.hfcache import hashing
 
     feed = hashing._feed
 
@@ -217,7 +217,7 @@ def test_a_cache_that_goes_while_it_is_read(
 ) -> None:
     import shutil
 
-    from modelscope_cli.sources import cache_layout
+    from modelscope_cli.sources.hfcache import layout as cache_layout
 
     read = cache_layout._RepoReader._refs
 

@@ -162,7 +162,7 @@ def test_doctor_full_finds_what_set_its_date_back(snapshot: Path, ask: Ask) -> N
 def test_what_was_hashed_is_remembered_until_it_changes(
     snapshot: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from modelscope_cli.sources import hash_memory
+    from modelscope_cli.sources.hfcache import hash_memory
 
     monkeypatch.setattr(hash_memory, "_RACY_NS", 0)
     total = sum(map(len, FILES.values()))

@@ -10,7 +10,8 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from modelscope_cli.sources import hub_library, hub_retry
+from modelscope_cli.sources.hub import library as hub_library
+from modelscope_cli.sources.hub import retry as hub_retry
 from tests.builders import folders
 from tests.builders.folders import encoded
 from tests.hub_server import HubServer, Repo

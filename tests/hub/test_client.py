@@ -12,9 +12,9 @@ import pytest
 from huggingface_hub import constants
 
 from modelscope_cli.load import open_model
-from modelscope_cli.sources import hub_library
-from modelscope_cli.sources.hub_direct import Direct
-from modelscope_cli.sources.hub_retry import NoAnswer
+from modelscope_cli.sources.hub import library as hub_library
+from modelscope_cli.sources.hub.direct import Direct
+from modelscope_cli.sources.hub.retry import NoAnswer
 from tests.builders import folders
 from tests.hub.conftest import AddRepo
 from tests.hub_server import HubServer

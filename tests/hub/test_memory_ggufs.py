@@ -9,7 +9,7 @@ import pytest
 
 from modelscope_cli import choosing, hub_model
 from modelscope_cli.formats.weight_sets import WeightSet
-from modelscope_cli.sources.hub_file import Pieces
+from modelscope_cli.sources.hub.file import Pieces
 from tests.builders import folders, gguf
 from tests.builders.gguf import Tensor
 from tests.documents import document

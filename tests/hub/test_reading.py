@@ -175,7 +175,7 @@ def test_the_short_cut_is_not_trusted_blindly(hub: HubServer, add: AddRepo) -> N
 def test_the_short_cut_is_only_one(
     hub: HubServer, add: AddRepo, kind: str | int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from modelscope_cli.sources import hub as source
+    from modelscope_cli.sources.hub import source
 
     monkeypatch.setattr(source, "SHORT_CUT_SECONDS", 0.2)
     repo = add("org/x", dict(folders.sharded()))

@@ -6,8 +6,8 @@ from email.utils import formatdate
 
 import pytest
 
-from modelscope_cli.sources import hub_retry
-from modelscope_cli.sources.hub_retry import NoAnswer
+from modelscope_cli.sources.hub import retry as hub_retry
+from modelscope_cli.sources.hub.retry import NoAnswer
 
 NOW = 1_800_000_000.0
 

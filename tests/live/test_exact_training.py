@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modelscope_cli.analysis.memory.training_activations import Kept, kept
+from modelscope_cli.analysis.memory.training.activations import Kept, kept
 from modelscope_cli.facts import Unknown
 from modelscope_cli.live.exact_training import exact_training
 from tests.analysis.memory.test_activations import config_of

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from modelscope_cli.analysis.memory.kv_settings import NotKnown
+from modelscope_cli.analysis.memory.kv.settings import NotKnown
 from modelscope_cli.analysis.memory.widths import Widths, widths
 from modelscope_cli.facts import Unknown
 from modelscope_cli.knowledge.lines import look_up

@@ -12,7 +12,7 @@ from modelscope_cli.dtypes import DTYPES, TORCH
 from modelscope_cli.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from modelscope_cli.analysis.memory.step import Training
+    from modelscope_cli.analysis.memory.training.step import Training
 
 MAX_TOKENS = 2**40
 FIT = "fit"

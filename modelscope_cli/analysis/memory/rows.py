@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelscope_cli.analysis.memory import amounts, modes, what_if
+from modelscope_cli.analysis.memory import modes
 from modelscope_cli.analysis.memory.activations import estimate as estimate_activations
-from modelscope_cli.analysis.memory.amounts import Amounts, Left
-from modelscope_cli.analysis.memory.kv_cache import KVCache, kv_cache
+from modelscope_cli.analysis.memory.kv.cache import KVCache, kv_cache
 from modelscope_cli.analysis.memory.modes import Mode
 from modelscope_cli.analysis.memory.part import Part
-from modelscope_cli.analysis.memory.prepared import Prepared
+from modelscope_cli.analysis.memory.weights import amounts, what_if
+from modelscope_cli.analysis.memory.weights.amounts import Amounts, Left
+from modelscope_cli.analysis.memory.weights.prepared import Prepared
 from modelscope_cli.dtypes import DTYPES
 from modelscope_cli.facts import Unknown
 
 if TYPE_CHECKING:
-    from modelscope_cli.analysis.memory.step import Training
+    from modelscope_cli.analysis.memory.training.step import Training
 
 DEFAULT_RUNTIME = 512 * 1024**2  # bytes; an assumption, see `runtime_bytes`
 _TELL = 0.01  # alternatives that differ by more are told
@@ -158,8 +159,8 @@ def _training_parts(
     model: Model, mode: Mode, dtype: str, work: Workload, asked: Training
 ) -> Iterator[Part]:
     """Of a step of training, where one model is trained."""
-    from modelscope_cli.analysis.memory import step  # most do not train
-    from modelscope_cli.analysis.memory.training_activations import kept as kept_activations
+    from modelscope_cli.analysis.memory.training import step
+    from modelscope_cli.analysis.memory.training.activations import kept as kept_activations
 
     yield step.no_cache()
     kept = kept_activations(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from modelscope_cli.analysis.memory.kv_rules import head_width, is_latent, width
-from modelscope_cli.analysis.memory.kv_settings import NotKnown, Settings
+from modelscope_cli.analysis.memory.kv.rules import head_width, is_latent, width
+from modelscope_cli.analysis.memory.kv.settings import NotKnown, Settings
 from modelscope_cli.knowledge import configs
 
 _HIDDEN = ("hidden_size", "d_model", "n_embd", "dim", "embed_dim", "decoder_hidden_size")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from modelscope_cli.analysis.cache_verdicts import Verdict
+from modelscope_cli.analysis.cache.verdicts import Verdict
 from modelscope_cli.audit.finding import NOTE, WARNING, Flaw
 from modelscope_cli.audit.policy import Policy
 from modelscope_cli.audit.rule import Rule

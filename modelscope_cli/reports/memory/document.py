@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from modelscope_cli.analysis.memory.amounts import Left
-from modelscope_cli.analysis.memory.kv_cache import KVCache
+from modelscope_cli.analysis.memory.kv.cache import KVCache
 from modelscope_cli.analysis.memory.rows import Row
+from modelscope_cli.analysis.memory.weights.amounts import Left
 from modelscope_cli.facts import Unknown
 from modelscope_cli.footprint.result import Footprint
 from modelscope_cli.reports.objects import with_unknowns
 
 if TYPE_CHECKING:  # what takes cards, training or the library to be there
-    from modelscope_cli.analysis.memory.on_cards import Device
-    from modelscope_cli.analysis.memory.step import Training
+    from modelscope_cli.analysis.memory.cards.on_cards import Device
+    from modelscope_cli.analysis.memory.training.step import Training
     from modelscope_cli.comparing import Compared
     from modelscope_cli.footprint.cards import OnCards
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from modelscope_cli.analysis.memory import rows
-from modelscope_cli.analysis.memory.kv_cache import KVCache
+from modelscope_cli.analysis.memory.kv.cache import KVCache
 from modelscope_cli.analysis.memory.modes import STORED
 from modelscope_cli.analysis.memory.rows import Row
 from modelscope_cli.facts import Note, Unknown
@@ -16,7 +16,7 @@ from modelscope_cli.reports.memory.document import card_bytes
 from modelscope_cli.units import counted, short_count, size_text
 
 if TYPE_CHECKING:
-    from modelscope_cli.analysis.memory.on_cards import Device
+    from modelscope_cli.analysis.memory.cards.on_cards import Device
     from modelscope_cli.comparing import Compared
     from modelscope_cli.footprint.cards import OnCards
 

@@ -1,0 +1,262 @@
+"""What `cache verify` says of each file. Pure: hashes and times come in, statuses go out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from modelscope_cli.analysis.cache import expected
+from modelscope_cli.analysis.cache.facts import (
+    FORBIDDEN,
+    LOOP,
+    SPECIAL,
+    Entry,
+    Known,
+    Repo,
+    Snapshot,
+)
+from modelscope_cli.facts import Unknown
+
+STATUSES = (
+    "ok", "modified", "truncated", "missing", "dangling", "replaced", "incomplete", "orphan",
+    "unverifiable",
+)  # fmt: skip
+DAMAGE = frozenset({"modified", "truncated", "missing", "dangling", "replaced"})
+
+Computed = Mapping[tuple[int, int], Mapping[str, str] | Unknown]  # by a file's identity
+
+
+class Verdict(NamedTuple):
+    """One file, judged. `path` is relative to its snapshot; None for what no snapshot names."""
+
+    repo: str
+    revision: str | None
+    path: str | None
+    blob: str | None
+    hops: tuple[str, ...]
+    size: int | None
+    expected: str | None
+    actual: str | None
+    algorithm: str | None
+    status: str
+    note: str | None = None
+    place: str = ""  # the path on the disk
+
+
+class Judge:
+    """Judges the files of one repo.
+
+    `cut_short(place, name, known)` tells whether a file whose hash is wrong ends too early.
+    """
+
+    def __init__(
+        self, repo: Repo, computed: Computed, cut_short: Callable[[str, str, Known], bool]
+    ) -> None:
+        self.repo = repo
+        self.computed = computed
+        self.cut_short = cut_short
+        self.linked = repo.linked
+
+    def snapshot(self, snapshot: Snapshot) -> Iterator[Verdict]:
+        """Every file of a snapshot, those too that should be there."""
+        for entry in snapshot.entries:
+            yield self.entry(snapshot, entry)
+        for path in sorted(self.missing(snapshot)):
+            known = (snapshot.tree or {})[path]
+            kept = known.hash in self.repo.blobs
+            what = "its blob is still here" if kept else "it was downloaded once"
+            yield Verdict(
+                self.repo.id, snapshot.commit, path, known.hash if kept else None, (), None,
+                known.hash, None, known.algorithm, "missing", f"no such file; {what}",
+                os.path.join(snapshot.folder, *path.split("/")),
+            )  # fmt: skip
+
+    def missing(self, snapshot: Snapshot) -> list[str]:
+        """Files of the commit that were here once."""
+        return expected.not_downloaded(self.repo, snapshot)[0]
+
+    def leftovers(self) -> Iterator[Verdict]:
+        """Blobs that no snapshot names, and downloads that did not end."""
+        for name in expected.orphans(self.repo):
+            chain = self.repo.blobs[name]
+            known = expected.of_blob(name)
+            yield Verdict(
+                self.repo.id, None, None, name, chain.hops, chain.file.size if chain.file else None,
+                known.hash if known else None, None, known.algorithm if known else None,
+                "orphan", "no snapshot names this blob", chain.path,
+            )  # fmt: skip
+        for name, stamp in self.repo.incomplete.items():
+            yield Verdict(
+                self.repo.id, None, None, name, (), stamp.size, None, None, None,
+                "incomplete", "a download that did not end, or has not yet",
+                os.path.join(self.repo.blobs_folder, name),
+            )  # fmt: skip
+
+    def entry(self, snapshot: Snapshot, entry: Entry) -> Verdict:
+        """One file of a snapshot."""
+        known = expected.of_entry(snapshot, entry)
+        actual = self._actual(entry, known)
+        status, note = self._judged(snapshot, entry, known, actual)
+        file = entry.chain.file
+        return Verdict(
+            self.repo.id, snapshot.commit, entry.path, entry.blob, entry.chain.hops,
+            file.size if file else None, known.hash if known else None,
+            actual if isinstance(actual, str) else None, known.algorithm if known else None,
+            status, note, entry.chain.path,
+        )  # fmt: skip
+
+    def _actual(self, entry: Entry, known: Known | None) -> str | Unknown | None:
+        """The hash that was computed, in the algorithm of what is expected."""
+        hashes = self._hashes(entry)
+        if known is None or isinstance(hashes, Unknown):
+            return hashes if isinstance(hashes, Unknown) else None
+        return hashes.get(known.algorithm)
+
+    def _hashes(self, entry: Entry) -> Mapping[str, str] | Unknown:
+        file = entry.chain.file
+        return {} if file is None else self.computed.get(file.identity, {})
+
+    def _judged(
+        self, snapshot: Snapshot, entry: Entry, known: Known | None, actual: str | Unknown | None
+    ) -> tuple[str, str | None]:
+        if entry.chain.file is None:
+            return self._without_bytes(entry)
+        if isinstance(actual, Unknown):
+            return "unverifiable", actual.reason
+        if entry.chain.link is None:
+            return self._regular(entry, known, actual)
+        noted = (snapshot.tree or {}).get(entry.path)
+        if noted is not None and known is not None and noted.hash != known.hash:
+            return "replaced", f"its link leads to another blob than {noted.hash[:12]}, downloaded"
+        if known is None:
+            return "unverifiable", _nothing_said(entry)
+        if actual is None:
+            return "unverifiable", NOT_HASHED
+        if actual == known.hash:
+            return "ok", "its link leads out of the cache" if entry.chain.outside else None
+        return self._changed(entry, known)
+
+    def _without_bytes(self, entry: Entry) -> tuple[str, str]:
+        chain = entry.chain
+        if chain.trouble == FORBIDDEN:
+            return "unverifiable", chain.detail or ""
+        if chain.trouble == SPECIAL:
+            return "replaced", f"is {chain.detail}"
+        if chain.trouble == LOOP:
+            return "dangling", chain.detail or ""
+        blob = self.repo.blobs.get(entry.blob or "")
+        here = blob is not None and blob.file is not None
+        where = "; a blob of that name is here" if here else ""
+        return "dangling", f"leads to {chain.end}, which is not there{where}"
+
+    def _regular(
+        self, entry: Entry, known: Known | None, actual: str | None
+    ) -> tuple[str, str | None]:
+        """A file of its own: right in a cache made without links, else it replaced a link."""
+        copied = self.copied_blob(entry)
+        right = copied is not None or (known is not None and actual == known.hash)
+        if self.linked:
+            return "replaced", _replaced_note(entry, right=right)
+        if known is not None and actual is not None:
+            return ("ok", None) if actual == known.hash else self._changed(entry, known)
+        if copied is not None:
+            return "ok", f"a copy of the blob {copied[:12]}"
+        if known is None and self._hashes(entry) and self._unclaimed():
+            return "replaced", _replaced_note(entry, right=False)
+        if known is not None:
+            return "unverifiable", NOT_HASHED
+        return "unverifiable", "a cache without links, and nothing was noted of this commit"
+
+    def copied_blob(self, entry: Entry) -> str | None:
+        """The blob that has the bytes of a regular file, going by names."""
+        hashes = self._hashes(entry)
+        if isinstance(hashes, Unknown):
+            return None
+        return next((each for each in hashes.values() if each in self.repo.blobs), None)
+
+    def _unclaimed(self) -> bool:
+        """Whether there are blobs of which no file of any snapshot is a copy."""
+        copied = {self.copied_blob(entry) for _, entry in self.repo.entries()}
+        return bool(set(self.repo.blobs) - copied)
+
+    def _changed(self, entry: Entry, known: Known) -> tuple[str, str]:
+        size = entry.chain.file.size if entry.chain.file else 0
+        short = size == 0 or self.cut_short(entry.chain.end, entry.path, known)
+        note = _changed_note(entry)
+        if known.size is not None and known.size != size:
+            note += f"; {size:,} bytes of {known.size:,}"
+        return ("truncated" if short else "modified"), note
+
+
+NOT_HASHED = "not hashed"
+_PRIVATE = 0o600
+_WRITERS = (
+    ((".json", ".jinja", ".txt", ".md", ".model"), ", as save_pretrained and open(..., 'w') do"),
+    ((".bin", ".pt", ".pth", ".ckpt"), ", as torch.save does"),
+    ((".safetensors",), ", as open(..., 'wb') and safetensors before 0.8 do"),
+)
+
+
+def _changed_note(entry: Entry) -> str:
+    """When a file was written, and by what probably."""
+    file, link = entry.chain.file, entry.chain.link
+    written = "" if file is None else moment(file.mtime_ns)
+    if file is None or link is None:
+        return f"written {written}{_writer(entry.path)}"
+    if file.mtime_ns > link.mtime_ns:
+        made = moment(link.mtime_ns)
+        return f"blob written {written} through a link made {made}{_writer(entry.path)}"
+    return f"blob written {written}, before its link was made {moment(link.mtime_ns)}"
+
+
+def _replaced_note(entry: Entry, *, right: bool) -> str:
+    file = entry.chain.file
+    what = "a file of its own where a link was"
+    if file is None:
+        return what
+    what += f", written {moment(file.mtime_ns)}"
+    if right:
+        return f"{what}; its bytes are those of the download"
+    if entry.path.endswith(".safetensors") and file.mode & 0o777 == _PRIVATE:
+        return f"{what}, as safetensors 0.8 writes"
+    return f"{what}, as by save_pretrained or a copy onto it"
+
+
+def _writer(path: str) -> str:
+    """Which write probably did it."""
+    return next((text for endings, text in _WRITERS if path.endswith(endings)), "")
+
+
+def _nothing_said(entry: Entry) -> str:
+    if entry.chain.outside:
+        return f"its link leads out of the cache, to {entry.chain.end}"
+    return "its blob's name is no hash, and nothing was noted of this commit"
+
+
+def moment(nanoseconds: int) -> str:
+    """`2026-05-14 22:58`, this machine's time: what a person remembers of a write."""
+    from datetime import datetime
+
+    try:
+        return datetime.fromtimestamp(nanoseconds // 10**9).strftime("%Y-%m-%d %H:%M")
+    except (OverflowError, OSError, ValueError):
+        return "at a time that cannot be"
+
+
+def iso(nanoseconds: int) -> str | None:
+    """The same for machines: ISO 8601 in UTC; None for a time that cannot be."""
+    from datetime import UTC, datetime
+
+    try:
+        return datetime.fromtimestamp(nanoseconds // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+def summary(verdicts: Iterable[Verdict]) -> dict[str, int]:
+    """How many files have each status, none left out."""
+    counts = dict.fromkeys(STATUSES, 0)
+    for verdict in verdicts:
+        counts[verdict.status] += 1
+    return counts

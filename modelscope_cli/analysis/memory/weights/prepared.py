@@ -1,0 +1,206 @@
+"""A checkpoint made ready to be weighed: its class asked once, its parameters put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from modelscope_cli.analysis.load_dtype import load_dtype
+from modelscope_cli.analysis.memory.weights import contradictions, linear, tied
+from modelscope_cli.analysis.memory.weights import held as holding
+from modelscope_cli.analysis.memory.weights.amounts import DtypePlan
+from modelscope_cli.analysis.memory.weights.held import UNTOLD, Dropped, Held
+from modelscope_cli.analysis.memory.weights.linear import Judged
+from modelscope_cli.analysis.memory.weights.made import Made
+from modelscope_cli.analysis.memory.weights.made import made as buffers_made
+from modelscope_cli.analysis.roles import RowFact
+from modelscope_cli.facts import TensorTable, Unknown
+from modelscope_cli.knowledge import buffers, configs, modules
+
+if TYPE_CHECKING:
+    from modelscope_cli.analysis.left_alone import Judge
+
+_LONGEST = 60  # characters of an untrusted name in a sentence
+
+
+class Prepared(NamedTuple):
+    """One model, or one component of a pipeline.
+
+    `both_in_file` are tied pairs that the file has twice: its names for both, and the target's
+    own name.
+
+    `made` are buffers that are not in the file, `pairs` names of one parameter. `doubts` say why
+    a sum over this is no certainty; `dtype` is what "auto" loads floats as.
+    """
+
+    held: list[Held]
+    judged: list[Judged]
+    dropped: list[Dropped]
+    made: tuple[Made, ...]
+    dtype: str
+    keep: tuple[str, ...]
+    keep_strict: tuple[str, ...]
+    class_name: str | None
+    config: Mapping[str, Any]
+    doubts: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+    model_class: modules.ClassModules | None
+    both_in_file: tuple[tuple[str, str, str], ...] = ()
+
+    def plan(self, dtype: str | None = None) -> DtypePlan:
+        """Which dtype each parameter gets where floats are loaded as `dtype`."""
+        return DtypePlan(dtype or self.dtype, self.keep, self.keep_strict)
+
+
+def prepare(
+    rows: Sequence[RowFact], table: TensorTable, config: Mapping[str, Any] | None
+) -> Prepared:
+    """`rows` of `table`, as the class that the configuration names would hold them."""
+    raw = config or {}
+    model_type, architecture = _text(raw.get("model_type")), _architecture(raw)
+    known = modules.find(model_type, architecture)
+    if known is None:
+        return _without_class(rows, table, raw, _why_no_class(raw, model_type, architecture))
+    known.look_at(table.names)
+    effective = configs.effective(raw)
+    counts = buffers.index_counts(model_type, known.name, effective)
+    found = holding.hold(rows, table, known, counts)
+    untied = tied.once(found.held, known.ties, effective)
+    active = tied.active(known.ties, effective)
+    last = _last(known.last, untied.held)
+    skip = linear.skips(active, known.output_embedding, last, known.keep_in_fp32)
+    facts = buffers.non_persistent(model_type, known.name, effective)
+    made = buffers_made(facts, untied.held)
+    return Prepared(
+        untied.held,
+        linear.judge(untied.held, skip),
+        found.dropped,
+        () if isinstance(made, Unknown) else tuple(made),
+        _dtype(raw, table),
+        known.keep_in_fp32,
+        known.keep_in_fp32_strict,
+        known.name,
+        effective,
+        (
+            *_doubts(known, found.dropped, untied, made, architecture),
+            *contradictions.found(untied.held, counts, effective),
+        ),
+        tuple((tie.source, tie.target) for tie in active if "*" not in tie.source + tie.target),
+        known,
+        tuple(
+            (one.stored[0].first(), copy.stored[0].first(), copy.name) for one, copy in untied.pairs
+        ),
+    )
+
+
+def _without_class(
+    rows: Sequence[RowFact], table: TensorTable, config: Mapping[str, Any], reason: str
+) -> Prepared:
+    """By names and dtypes alone."""
+    from modelscope_cli.analysis import left_alone  # a dozen regexes; most models have a class
+
+    found = holding.hold(rows, table, None, {})
+    keeps = left_alone.judge("nf4", rows, config)
+    judged = [_judged_by_name(each, keeps) for each in found.held]
+    return Prepared(
+        found.held, judged, found.dropped, (), _dtype(config, table), (), (), None,
+        config, (reason,), (), None,
+    )  # fmt: skip
+
+
+def _judged_by_name(held: Held, keeps: Judge) -> Judged:
+    reason: str | None = "a bias, norm or other small tensor"
+    if held.kind == UNTOLD and held.is_matrix:
+        reason = keeps(held.stored[0].fact)
+    elif len(held.stored[0].shape) > 2:
+        reason = "not a two-dimensional weight"
+    return Judged(held, reason, held.times, held.elements, held.outputs)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _architecture(config: Mapping[str, Any]) -> str | None:
+    named = config.get("architectures")
+    return _text(named[0]) if isinstance(named, list) and named else None
+
+
+def _why_no_class(
+    config: Mapping[str, Any], model_type: str | None, architecture: str | None
+) -> str:
+    by_name = "linear layers are told by their names, buffers that are not in the file left out"
+    if not config:
+        return f"no configuration says which class loads it: {by_name}"
+    if "auto_map" in config:
+        return f"its class is the model's own code, which is never run here: {by_name}"
+    named = architecture or model_type
+    if named is None:
+        return f"the configuration names no class: {by_name}"
+    return f"no class of transformers is known as {named[:_LONGEST]}: {by_name}"
+
+
+def _dtype(config: Mapping[str, Any], table: TensorTable) -> str:
+    """What "auto" loads floats as; of weights alone, what most of their bytes are."""
+    found = load_dtype(config, table) if config else None
+    if found is not None:
+        return found.name
+    sizes: dict[str, int] = {}
+    for dtype, size in zip(table.dtypes, table.bytes, strict=True):
+        if dtype in _LOADABLE:
+            sizes[dtype] = sizes.get(dtype, 0) + size
+    return max(sizes, key=sizes.__getitem__) if sizes else "F32"
+
+
+_LOADABLE = ("F64", "F32", "BF16", "F16")
+
+
+def _last(last: str | None, held: Sequence[Held]) -> str | None:
+    """The last parameter: a module's bias comes after its weight, where the file has one."""
+    if last is None:
+        return None
+    module, _, end = last.rpartition(".")
+    there = {each.template for each in held}
+    if end == "weight" and f"{module}.bias" in there:
+        return f"{module}.bias"
+    if end == "bias" and last not in there and f"{module}.weight" in there:
+        return f"{module}.weight"
+    return last
+
+
+def _doubts(
+    known: modules.ClassModules,
+    dropped: Sequence[Dropped],
+    untied: tied.Untied,
+    made: Sequence[Made] | Unknown,
+    architecture: str | None,
+) -> list[str]:
+    doubts = []
+    unsure = [each for each in dropped if not each.certain]
+    if unsure:
+        count = sum(each.times for each in unsure)
+        doubts.append(
+            f"{known.name} has no parameter for {unsure[0].name}"
+            + (f" and {count - 1:,} more" if count > 1 else "")
+            + ": left out"
+        )
+    for one, copy in untied.pairs:
+        doubts.append(
+            f"{copy.name} and {one.name} are both in the file: taken as tied, as the "
+            "configuration says; transformers ties them only if their values are equal"
+        )
+    doubts += [
+        f"the file has no {each.name}: transformers makes a new one, taken to be as large as "
+        "the embedding"
+        for each in untied.fresh
+    ]
+    if isinstance(made, Unknown):
+        doubts.append(f"buffers that are not in the file are left out: {made.reason}")
+    if off := modules.differs_by(known.model_type):
+        doubts.append(
+            f"for the default {known.model_type} this came out {abs(off):,} bytes "
+            f"{'more' if off > 0 else 'less'} than what transformers holds"
+        )
+    if architecture is None:
+        doubts.append(f"the configuration names no class: taken as {known.name}")
+    return doubts

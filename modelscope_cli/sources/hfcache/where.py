@@ -1,0 +1,107 @@
+"""Which repo, revision and file of the HF cache a MODEL names."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from modelscope_cli import target as targets
+from modelscope_cli.errors import NotFound, UsageError, did_you_mean
+from modelscope_cli.facts import Note
+from modelscope_cli.hub_names import is_commit, revision_problem
+from modelscope_cli.sources.hfcache import source as hfcache
+from modelscope_cli.sources.hfcache.layout import folder_of, parse_folder
+from modelscope_cli.sources.hfcache.repo import CachedRepo, names_in, some
+from modelscope_cli.sources.local import not_readable
+
+
+class Where(NamedTuple):
+    """A place in the cache. `commit` is None for a repo without any snapshot.
+
+    `file` is a path in the snapshot, a folder's too; `blob` the name of one blob.
+    """
+
+    folder: str
+    id: str
+    commit: str | None
+    file: str | None = None
+    blob: str | None = None
+    notes: tuple[Note, ...] = ()
+
+
+def locate(model: str, revision: str | None, cache_dir: str | None) -> Where:
+    """Find what MODEL names. Raises NotFound, UsageError and BadRef."""
+    target = targets.parse(model, revision=revision, endpoint=os.environ.get("HF_ENDPOINT"))
+    expanded = os.path.expanduser(model)
+    if isinstance(target, targets.HubTarget) and target.may_be_path and os.path.lexists(expanded):
+        target = targets.LocalTarget(model)
+    if isinstance(target, targets.BuiltinTarget):
+        raise UsageError(f"{model} is built in: it lies in no cache")
+    if isinstance(target, targets.LocalTarget):
+        if revision is not None:
+            raise UsageError(f"{model} is a path on this machine: --revision is for Hub repos")
+        return _within(os.path.expanduser(target.path), model)
+    cache, note = hfcache.cache_dir(cache_dir)
+    folder = os.path.join(cache, folder_of("model", target.id))
+    if not os.path.isdir(folder):
+        raise _not_cached(cache, target.id)
+    if target.quant is not None:
+        raise UsageError(f"{model}: the cache commands take a file's path, not a GGUF type")
+    found = _at_revision(folder, target.id, target.revision)
+    return found._replace(file=target.file, notes=(*((note,) if note else ()), *found.notes))
+
+
+def _not_cached(cache: str, repo_id: str) -> NotFound:
+    known = hfcache.cached_ids(cache)
+    missing = "" if os.path.isdir(cache) else ", which does not exist"
+    name = repo_id.rpartition("/")[2].lower()
+    same = [each for each in known if each.rpartition("/")[2].lower() == name]
+    hint = f"did you mean {some(same)}?" if same else did_you_mean(repo_id, known)
+    return NotFound(
+        f"{repo_id} is not in the HF cache at {cache}{missing}", hint or "mscope cache ls lists it"
+    )
+
+
+def _within(path: str, typed: str) -> Where:
+    parts = os.path.abspath(path).split(os.sep)
+    at = next((i for i in reversed(range(len(parts))) if parse_folder(parts[i])), None)
+    if not os.path.lexists(path):
+        raise not_readable(typed, FileNotFoundError(2, os.strerror(2)))
+    if at is None:
+        raise NotFound(
+            f"{typed} lies in no HF cache",
+            "files elsewhere have no name that says what they should hold",
+        )
+    folder, rest = os.sep.join(parts[: at + 1]), parts[at + 1 :]
+    _, repo_id = parse_folder(parts[at]) or ("", "")
+    if len(rest) == 2 and rest[0] == "blobs":
+        return Where(folder, repo_id, None, blob=rest[1])
+    if len(rest) >= 2 and rest[0] == "snapshots" and is_commit(rest[1]):
+        return Where(folder, repo_id, rest[1], "/".join(rest[2:]) or None)
+    if rest not in ([], ["snapshots"], ["blobs"]):
+        raise NotFound(f"{typed} is no model, snapshot or blob", f"mscope cache show {folder}")
+    return _at_revision(folder, repo_id, None)
+
+
+def _at_revision(folder: str, repo_id: str, revision: str | None) -> Where:
+    """The snapshot of a revision: of `main` where none is given, or the only one there is."""
+    repo = CachedRepo(folder, repo_id)
+    if revision is not None and (problem := revision_problem(revision)) is not None:
+        raise UsageError(f"{revision!r} is no revision: {problem}")
+    commit = repo.ref(revision or "main")
+    if commit is not None and commit in repo.commits():
+        return Where(folder, repo_id, commit)
+    if revision is not None:
+        return Where(folder, repo_id, repo.commit(revision))
+    commits = repo.commits()
+    if len(commits) > 1:
+        raise UsageError(
+            f"{repo_id}: no refs/main, and {len(commits)} snapshots",
+            f"--revision says which: {some(commits)}",
+        )
+    if commits:
+        text = f"no snapshot of main: the only one, {commits[0][:7]}, is taken"
+        return Where(folder, repo_id, commits[0], notes=(Note(text),))
+    if not names_in(os.path.join(folder, "blobs")):
+        raise repo.lacks("any snapshot", "main")
+    return Where(folder, repo_id, None, notes=(Note(f"{repo_id} has blobs and no snapshot yet"),))

@@ -1,0 +1,257 @@
+"""Requests to the Hub, at huggingface_hub's endpoint and with its token.
+
+Retry, time-outs, redirects and bounds are ours: the library gives up at the first 429 of a
+header read, and follows redirects wherever they lead.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
+from urllib.parse import urljoin, urlsplit
+
+from modelscope_cli import __version__
+from modelscope_cli.errors import NetworkTrouble, NotFound, UsageError
+from modelscope_cli.sources.hub import retry as hub_retry
+
+MAX_ANSWER_BYTES = 110_000_000  # the largest header, and the JSON around it
+MAX_HOPS = 8
+_MAX_SKIPPED_BYTES = 16_000_000  # of a server that ignores Range
+_SMALL = 1_000_000  # what a redirect or an error may say
+_SLOWEST = 20_000  # bytes a second; slower than that is no connection
+_PATIENCE = 60.0  # seconds that any answer may take beside
+_REDIRECTS = (301, 302, 303, 307, 308)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Offline(NotFound):
+    """Something is not here, and the network may not be used."""
+
+
+class Span(NamedTuple):
+    """Bytes wanted of a file; `length` is at least 1."""
+
+    start: int
+    length: int
+
+
+class Answer(NamedTuple):
+    """What the last hop said; `commit` is what the Hub itself said on the way.
+
+    `body` starts at the byte that was asked for; names of `headers` are in lower case.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+    commit: str | None = None
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is a web page for people."""
+        return "html" in self.headers.get("content-type", "").lower()
+
+
+class Client(Protocol):
+    """Who sends requests: `hub_direct.Direct` or `hub_library.Library`."""
+
+    def send(self, url: str, headers: dict[str, str]) -> AbstractContextManager[hub_retry.Response]:
+        """One GET, redirects not followed. Raises NoAnswer, while the body is read too."""
+        ...
+
+    def close(self) -> None:
+        """Close what lies idle."""
+        ...
+
+
+class Session:
+    """One run's connections to one Hub; threads may share it."""
+
+    def __init__(self, *, offline: bool = False) -> None:
+        self.endpoint = _endpoint()  # without a slash at its end
+        self._offline = offline
+        self._lock = threading.Lock()
+        self._client: Client | None = None
+        self._token: str | None = None
+        self._gate = hub_retry.Gate()
+        self._closed = False
+
+    @property
+    def host(self) -> str:
+        """The endpoint's host, for messages."""
+        return urlsplit(self.endpoint).netloc or self.endpoint
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a token goes with requests to the endpoint."""
+        self._ready()
+        return self._token is not None
+
+    def get(self, url: str, span: Span | None = None, limit: int = MAX_ANSWER_BYTES) -> Answer:
+        """Ask, following redirects; the token goes to the endpoint's origin only.
+
+        Every status comes back as an answer. Raises NetworkTrouble where none came, or where
+        429 and 5xx did not end.
+        """
+        commit = None
+        home = origin(self.endpoint)
+        for _ in range(MAX_HOPS):
+            answer = self._patiently(url, span, limit)
+            if origin(url) == home:
+                commit = answer.headers.get("x-repo-commit") or commit
+            place = answer.headers.get("location")
+            if answer.status not in _REDIRECTS or not place:
+                return answer._replace(commit=commit)
+            url = _next_hop(url, place)
+        raise NetworkTrouble(f"{self.host}: more than {MAX_HOPS} redirects")
+
+    def _patiently(self, url: str, span: Span | None, limit: int) -> Answer:
+        """One hop, again and again where that may help."""
+        tries = 0
+        while True:
+            self._gate.wait()
+            tries += 1
+            answer, problem = self._attempt(url, span, limit)
+            if answer is not None and answer.status not in hub_retry.STATUSES:
+                return answer
+            if self._closed:  # nobody waits for it any more
+                raise NetworkTrouble(f"{urlsplit(url).netloc}: given up")
+            status, headers = (0, {}) if answer is None else (answer.status, answer.headers)
+            wait = hub_retry.wait_before(tries, status, headers, problem)
+            if wait is not None:
+                self._gate.close_for(wait, shared=status == 429)
+            elif problem is not None:
+                raise NetworkTrouble(*hub_retry.explained(problem, urlsplit(url).netloc))
+            elif answer is not None:
+                return answer
+
+    def _attempt(
+        self, url: str, span: Span | None, limit: int
+    ) -> tuple[Answer | None, hub_retry.NoAnswer | None]:
+        try:
+            return self._send(url, span, limit), None
+        except hub_retry.NoAnswer as problem:
+            return None, problem
+
+    def _send(self, url: str, span: Span | None, limit: int) -> Answer:
+        client = self._ready()
+        headers = {"user-agent": self._agent}
+        if self._token is not None and origin(url) == origin(self.endpoint):
+            headers["authorization"] = f"Bearer {self._token}"
+        if span is not None:
+            headers["range"] = f"bytes={span.start}-{span.start + span.length - 1}"
+            headers["accept-encoding"] = "identity"
+            limit = span.length
+        with client.send(url, headers) as response:
+            return _answer(response, span, limit, url)
+
+    def _ready(self) -> Client:
+        """The client, made once."""
+        with self._lock:
+            if self._client is None:
+                self._client = self._connected()
+            return self._client
+
+    def _connected(self) -> Client:
+        from huggingface_hub import __version__ as hub_version
+        from huggingface_hub import constants
+
+        from modelscope_cli.sources.hub import library as hub_library
+
+        if self._offline or constants.HF_HUB_OFFLINE:
+            raise Offline("this was not read from the Hub before")
+        try:
+            self._token = hub_library.token()
+        except Exception as error:  # an exchange of tokens over the network, in CI
+            problem = f"{type(error).__name__}: {error}"
+            raise NetworkTrouble(f"no token could be had: {problem}") from error
+        python = ".".join(map(str, sys.version_info[:3]))
+        self._agent = f"mscope/{__version__}; hf_hub/{hub_version}; python/{python}"
+        timeout = float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
+        if hub_library.is_needed():
+            return hub_library.Library(timeout)
+        from modelscope_cli.sources.hub.direct import Direct
+
+        return Direct(timeout)
+
+    def close(self) -> None:
+        """Close the connections that lie idle, and try nothing again."""
+        self._closed = True
+        if self._client is not None:
+            self._client.close()
+
+
+def _endpoint() -> str:
+    """The Hub's address as huggingface_hub has it. Raises UsageError for one that is none."""
+    from huggingface_hub import constants
+
+    endpoint = constants.ENDPOINT.rstrip("/")
+    try:
+        scheme, host, _ = origin(endpoint)
+    except ValueError:
+        scheme, host = "", ""
+    if scheme not in _DEFAULT_PORTS or not host or not endpoint.isprintable() or " " in endpoint:
+        raise UsageError(f"HF_ENDPOINT={endpoint!r} is no address of a Hub", "https://HOST")
+    return endpoint
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of an address: what a token is given for."""
+    parts = urlsplit(url)
+    port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    return parts.scheme, (parts.hostname or "").lower(), port
+
+
+def _next_hop(url: str, place: str) -> str:
+    try:
+        target = urljoin(url, place)
+        scheme = origin(target)[0]
+    except ValueError:
+        raise NetworkTrouble(f"{urlsplit(url).netloc}: a redirect to no address") from None
+    if scheme not in _DEFAULT_PORTS or (scheme == "http" and urlsplit(url).scheme == "https"):
+        raise NetworkTrouble(f"{urlsplit(url).netloc}: a redirect to {scheme}:// is not followed")
+    return target
+
+
+def _answer(response: hub_retry.Response, span: Span | None, limit: int, url: str) -> Answer:
+    status, headers, _ = response
+    skipped = 0
+    if not 200 <= status < 300:
+        limit = min(limit, _SMALL) if span is None else _SMALL
+    elif span is not None and status == 200:
+        skipped = span.start  # Range was ignored: the file comes from its first byte
+        if skipped > _MAX_SKIPPED_BYTES:
+            raise NetworkTrouble(f"{urlsplit(url).netloc} ignores range requests")
+    elif span is not None:
+        _check_range(headers, span, url)
+    whole = 200 <= status < 300 and span is None
+    body = _bounded(response, skipped + limit, refuse=whole)
+    return Answer(status, headers, body[skipped:], url)
+
+
+def _check_range(headers: Mapping[str, str], span: Span, url: str) -> None:
+    said = headers.get("content-range", "")
+    if not said.startswith(f"bytes {span.start}-") or "content-encoding" in headers:
+        raise NetworkTrouble(f"{urlsplit(url).netloc} answered a range request with other bytes")
+
+
+def _bounded(response: hub_retry.Response, limit: int, *, refuse: bool) -> bytes:
+    """The body up to `limit` bytes; what is longer is refused, or cut off."""
+    parts: list[bytes] = []
+    length = 0
+    latest = time.monotonic() + _PATIENCE + limit / _SLOWEST
+    for part in response.body:
+        parts.append(part)
+        length += len(part)
+        if length > limit:
+            if refuse:
+                raise NetworkTrouble(f"an answer of more than {limit:,} bytes")
+            break
+        if time.monotonic() > latest:
+            raise hub_retry.NoAnswer("time-out", "the answer came too slowly")
+    return b"".join(parts)[:limit]
