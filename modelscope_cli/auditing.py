@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from modelscope_cli import load, settings
 from modelscope_cli import target as targets
@@ -27,9 +26,6 @@ from modelscope_cli.sources.hfcache import source as hfcache
 from modelscope_cli.sources.local import LocalSource
 from modelscope_cli.sources.tree import Entry, Listing
 from modelscope_cli.target import BuiltinTarget, HubTarget, LocalTarget, Target
-
-if TYPE_CHECKING:
-    from modelscope_cli.sources.hub.source import HubRepo
 
 _INDEX = ".index.json"
 
@@ -211,31 +207,12 @@ def _verdicts(model: str, commit: str | None, how: How) -> list[Verdict]:
 @contextmanager
 def _remote(ref: ModelRef, how: How) -> Iterator[Callable[..., Subject]]:
     """A model on the Hub, whose files are read where a rule asks for them."""
-    from modelscope_cli.sources.hub.session import Session
-    from modelscope_cli.sources.hub.source import HubRepo, HubSource
+    from modelscope_cli import hub_model
 
-    session = Session(offline=not how.may_ask)
-    repo = HubRepo(session, ref.id or "", ref.revision or "main", jobs=how.jobs)
-    try:
-        _settle(repo, ref)
-        ref = ref._replace(revision=repo.commit)
-        source = HubSource(repo, ref)
-        entries = [
-            Entry(path, each.size, hash=each.oid) for path, each in sorted(repo.files.items())
-        ]
+    with hub_model.reopened(ref, how) as source:
+        files = source.repo.files
+        entries = [Entry(path, each.size, hash=each.oid) for path, each in sorted(files.items())]
         yield lambda opened, pinned, verify: Subject(
-            ref, opened, Listing(tuple(entries)), source, pinned=pinned, verify=verify,
-            own_settings=[path for path in repo.files if path in (settings.OWN_FILE, LOCK)],
+            source.ref, opened, Listing(tuple(entries)), source, pinned=pinned, verify=verify,
+            own_settings=[path for path in files if path in (settings.OWN_FILE, LOCK)],
         )  # fmt: skip
-    finally:
-        repo.close(keep=True)
-
-
-def _settle(repo: HubRepo, ref: ModelRef) -> None:
-    """Know the files of the commit: kept from the reading before, else asked for again."""
-    from modelscope_cli.sources.hub.source import Guesses
-
-    if ref.revision is not None and is_commit(ref.revision) and repo.recall(ref.revision):
-        return
-    repo.ask(Guesses())
-    repo.settle()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscope_cli import choosing
@@ -175,6 +176,26 @@ def _from_the_hub(sought: Sought, why: MscopeError | None) -> ModelFacts:
     finally:
         repo.close(keep=done)
     return _with_notes(facts, notes)
+
+
+@contextmanager
+def reopened(ref: ModelRef, how: How) -> Iterator[HubSource]:
+    """A model that was read from the Hub, at the same commit, to read more of its files.
+
+    Nothing is asked about what is kept of it. Raises NotFound and NetworkTrouble.
+    """
+    from modelscope_cli.sources.hub.session import Session
+    from modelscope_cli.sources.hub.source import Guesses, HubRepo, HubSource
+
+    session = Session(offline=not how.may_ask)
+    repo = HubRepo(session, ref.id or "", ref.revision or "main", jobs=how.jobs)
+    try:
+        if not (is_commit(repo.revision) and repo.recall(repo.revision)):
+            repo.ask(Guesses())
+            repo.settle()
+        yield HubSource(repo, ref._replace(revision=repo.commit))
+    finally:
+        repo.close(keep=bool(repo.commit))
 
 
 def _read_when_settled(repo: HubRepo, sought: Sought) -> ModelFacts:

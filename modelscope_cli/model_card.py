@@ -3,57 +3,66 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from modelscope_cli.analysis import licence
 from modelscope_cli.analysis.licence import Licence
 from modelscope_cli.errors import MscopeError
 from modelscope_cli.facts import ModelFacts, Unknown
-from modelscope_cli.sources.local import LocalFile
+from modelscope_cli.opening import How
+from modelscope_cli.sources.base import Extent, Source
+from modelscope_cli.sources.local import LocalSource
 
-_CARDS = ("README.md", "README.MD", "readme.md")
-_TEXTS = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")
 
+def licence_of(facts: ModelFacts, how: How | None = None) -> Licence | Unknown:
+    """What the model's own files say of its licence, the card before the rest.
 
-def licence_of(facts: ModelFacts) -> Licence | Unknown:
-    """What the model's own files say of its licence, the card before the rest."""
+    Of a model on the Hub they are asked for as `how` allows.
+    """
     if facts.ref.kind == "builtin":
         return Unknown("a built-in has no model card")
-    found = next(_said(facts), None)
-    if found is not None:
-        return found
-    beside = next((name for name, _ in _read(facts, _TEXTS)), None)
-    if beside is not None:
-        return Unknown(f"{beside} is a text that is not known here")
-    return Unknown("no model card, licence file or configuration says")
+    try:
+        with _beside(facts, how or How()) as source:
+            return _told(facts, source)
+    except MscopeError as error:
+        return Unknown(f"the files beside it could not be read: {error.message}")
 
 
-def _said(facts: ModelFacts) -> Iterator[Licence]:
-    for name, data in _read(facts, _CARDS):
-        if (text := licence.of_card(data)) is not None:
-            yield Licence(text, name)
-    for file in facts.files:
-        text = file.metadata.get("general.license") if file.format == "gguf" else None
-        if isinstance(text, str) and text:
-            yield Licence(text, file.path)
-    for name, data in _read(facts, _TEXTS):
-        if (text := licence.of_text(data)) is not None:
-            yield Licence(text, name)
-    text = (facts.config or {}).get("license")
-    if isinstance(text, str) and text:
-        yield Licence(text, facts.config_file or "config.json")
+@contextmanager
+def _beside(facts: ModelFacts, how: How) -> Iterator[Source]:
+    """The folder that the model lies in."""
+    if facts.ref.kind == "hub":
+        from modelscope_cli import hub_model  # what it needs takes 5 ms, no model on disk does
 
-
-def _read(facts: ModelFacts, names: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
-    """The start of those files that are there and can be read."""
-    folder = facts.ref.path
-    if folder is None:
+        with hub_model.reopened(facts.ref, how) as source:
+            yield source
         return
-    if not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    for name in names:
+    folder = facts.ref.path or "."
+    yield LocalSource(folder if os.path.isdir(folder) else os.path.dirname(folder), facts.ref)
+
+
+def _told(facts: ModelFacts, source: Source) -> Licence | Unknown:
+    names = [name for name, size in source.files().items() if size > 0]
+    source.expect([Extent(name, 0, licence.MOST_BYTES) for name in licence.cards(names)])
+    unread: dict[str, str] = {}
+
+    def start(name: str) -> bytes:
         try:
-            with LocalFile(os.path.join(folder, name), name) as file:
-                yield name, file.read_at(0, min(file.size, licence.MOST_BYTES))
-        except MscopeError:
-            continue
+            with source.open(name) as file:
+                return file.read_at(0, min(file.size, licence.MOST_BYTES))
+        except MscopeError as error:
+            unread[name] = error.message
+            return b""
+
+    found = next(licence.stated(names, start, facts), None)
+    return found or Unknown(_why_not(facts, names, unread))
+
+
+def _why_not(facts: ModelFacts, names: Collection[str], unread: dict[str, str]) -> str:
+    if unread:
+        return f"could not be read: {next(iter(unread.values()))}"
+    if texts := licence.texts(names):
+        return f"{texts[0]} is a text that is not known here"
+    where = " in the HF cache" if facts.ref.kind == "cache" else ""
+    return f"no model card, licence file or configuration{where} says"

@@ -53,7 +53,6 @@ def test_no_licence_says_why(tmp_path: Path) -> None:
     write(tmp_path, LICENSE="Ask my lawyer.")
     assert _reason(facts(tmp_path)) == "LICENSE is a text that is not known here"
     assert "built-in" in _reason(ModelFacts(ModelRef("b", "builtin"), Unknown("-")))
-    assert "no model card" in _reason(ModelFacts(ModelRef("b", "hub"), Unknown("-")))
 
 
 def test_what_could_hang_is_not_opened(tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
+
+from modelscope_cli.facts import ModelFacts
 
 MOST_BYTES = 65_536  # of a card or licence file that are looked at
 _LONGEST = 200  # characters of a licence's name
@@ -40,6 +43,40 @@ class Licence(NamedTuple):
 
     name: str
     file: str
+
+
+def cards(names: Collection[str]) -> list[str]:
+    """Which of the files beside a model are its card."""
+    return sorted(name for name in names if name.lower() == "readme.md")
+
+
+def texts(names: Collection[str]) -> list[str]:
+    """Which of them may hold the text of a licence, by their names."""
+    starts = ("license", "licence", "copying")
+    return sorted(name for name in names if name.partition(".")[0].lower() in starts)
+
+
+def stated(
+    names: Collection[str], start: Callable[[str], bytes], facts: ModelFacts | None
+) -> Iterator[Licence]:
+    """Licences that a model's own files state: the card, a GGUF, a known text, the configuration.
+
+    `names` are the files beside it, `start` gives the first bytes of one, `facts` is what was
+    read of the model itself.
+    """
+    for name in cards(names):
+        if (found := of_card(start(name))) is not None:
+            yield Licence(found, name)
+    for file in facts.files if facts else ():
+        found = file.metadata.get("general.license") if file.format == "gguf" else None
+        if isinstance(found, str) and found:
+            yield Licence(found, file.path)
+    for name in texts(names):
+        if (found := of_text(start(name))) is not None:
+            yield Licence(found, name)
+    found = ((facts.config if facts else None) or {}).get("license")
+    if isinstance(found, str) and found:
+        yield Licence(found, (facts.config_file if facts else None) or "config.json")
 
 
 def of_card(data: bytes) -> str | None:

@@ -21,7 +21,8 @@ _BLOCKS = ".block_count"  # of a GGUF, after its architecture
 @command_
 def command(model: Model = None, *, opening: Opening, output: Output) -> Report:
     """Tell what a model is: size, dtypes, layers, context, licence, memory, and where it lies."""
-    return reports.report(_card(_open(model, load.How(*opening))))
+    how = load.How(*opening)
+    return reports.report(_card(_open(model, how), how))
 
 
 def _open(model: str | None, how: load.How) -> ModelFacts:
@@ -39,7 +40,7 @@ def _open(model: str | None, how: load.How) -> ModelFacts:
         return facts._replace(tensors=Unknown(error.message), notes=(*facts.notes, warning))
 
 
-def _card(facts: ModelFacts) -> reports.Card:
+def _card(facts: ModelFacts, how: load.How) -> reports.Card:
     found = footprint.of(facts, _as_stored(), DEFAULT_RUNTIME)
     return reports.Card(
         facts,
@@ -48,7 +49,7 @@ def _card(facts: ModelFacts) -> reports.Card:
         _architectures(facts),
         _layers(facts),
         found.limit or _no_limit(facts),
-        model_card.licence_of(facts),
+        model_card.licence_of(facts, how),
         found.top,
         found.work.batch,
         found.work.context,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from modelscope_cli.analysis import licence
+from modelscope_cli.analysis.licence import Licence
 from modelscope_cli.audit.finding import WARNING, Flaw, Skip
 from modelscope_cli.audit.policy import Policy
 from modelscope_cli.audit.rule import Rule
@@ -16,8 +17,6 @@ from modelscope_cli.errors import MscopeError, UsageError
 from modelscope_cli.facts import ModelFacts
 from modelscope_cli.sources.tree import FILE
 
-_CARDS = ("readme.md",)
-_LICENCE_FILES = ("license", "licence", "copying")
 _TOKENIZERS = (
     "tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json",
     "vocab.txt", "merges.txt", "tekken.json", "tokenizer_config.json",
@@ -34,25 +33,11 @@ def _at_the_top(subject: Subject) -> Mapping[str, str]:
     return {e.path.lower(): e.path for e in subject.files if e.kind == FILE and "/" not in e.path}
 
 
-def _stated(subject: Subject) -> Iterator[tuple[str, str]]:
+def _stated(subject: Subject) -> Iterator[Licence]:
     """Licences that the model's files state, and the file that does: the card before the rest."""
-    names = _at_the_top(subject)
-    for name in _CARDS:
-        if name in names and (found := licence.of_card(_start(subject, names[name]))):
-            yield found, names[name]
-    facts = subject.opened
-    for file in facts.files if isinstance(facts, ModelFacts) else ():
-        text = file.metadata.get("general.license") if file.format == "gguf" else None
-        if isinstance(text, str) and text:
-            yield text, file.path
-    for name in sorted(names):
-        known = name.partition(".")[0] in _LICENCE_FILES
-        if known and (found := licence.of_text(_start(subject, names[name]))):
-            yield found, names[name]
-    config = facts.config if isinstance(facts, ModelFacts) else None
-    text = (config or {}).get("license")
-    if isinstance(text, str) and text:
-        yield text, (facts.config_file if isinstance(facts, ModelFacts) else None) or "config.json"
+    facts = subject.opened if isinstance(subject.opened, ModelFacts) else None
+    names = _at_the_top(subject).values()
+    return licence.stated(names, lambda path: _start(subject, path), facts)
 
 
 def _start(subject: Subject, path: str) -> bytes:
@@ -122,12 +107,11 @@ class ModelCard(Rule):
 
     def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
         """Whether README.md is there and says anything."""
-        names = _at_the_top(subject)
-        card = next((names[name] for name in _CARDS if name in names), None)
-        if card is None:
+        cards = licence.cards(_at_the_top(subject).values())
+        if not cards:
             yield Flaw("there is no README.md")
-        elif subject.by_path[card].size == 0:
-            yield Flaw(f"{card}: is empty", card)
+        elif subject.by_path[cards[0]].size == 0:
+            yield Flaw(f"{cards[0]}: is empty", cards[0])
 
 
 class Pinned(Rule):
