@@ -137,9 +137,14 @@ def _as_tuples(mapping: Any) -> dict[str, tuple[str, ...]]:
     return {k: (v,) if isinstance(v, str) else tuple(v) for k, v in mapping.items()}
 
 
-def model_types() -> list[str]:
-    """Every model type that has a class."""
-    return sorted({kind for mapping in auto_mappings().values() for kind in mapping})
+@cache
+def model_types() -> tuple[str, ...]:
+    """Every model type that has a class, named by an auto class or not."""
+    import transformers
+
+    named = {kind for mapping in auto_mappings().values() for kind in mapping}
+    parts = {kind for kind in transformers.CONFIG_MAPPING if kind not in named}
+    return tuple(sorted(named | {kind for kind in parts if any(_others(kind, set()))}))
 
 
 def class_names(model_type: str) -> list[str]:
