@@ -121,6 +121,7 @@ class _Search:
             self._improve()
         for path in self._mistaken():
             self._give_up(path)
+        self.find_empty()
         if not self.rules:
             del self.record["rules"]
 
@@ -329,6 +330,20 @@ class _Search:
         own = kept and len(alike) >= len(kept) / 2
         self.rules.append([path, ["??", path, known] if own else known])
         print(f"{self.key} {path}: depends on {', '.join(causes)}", file=sys.stderr)
+
+    def find_empty(self) -> None:
+        """Where a class takes an empty value for none, `or` is its rule, and not `??`."""
+        for place, (path, expression) in enumerate(self.rules):
+            if not isinstance(expression, list) or expression[:2] != ["??", path]:
+                continue
+            for empty in ([], 0):
+                sample = self._asked({path: empty})
+                if sample is None or path not in self._wrong(sample):
+                    continue
+                self.rules[place] = [path, ["or", *expression[1:]]]
+                if path not in self._wrong(sample):
+                    break
+                self.rules[place] = [path, expression]
 
 
 def _distinct(

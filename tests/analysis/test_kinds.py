@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from modelscope_cli.analysis import kinds
 from tests.analysis.tables import table
+from tests.bounded import within
 
 
 @pytest.mark.parametrize(
@@ -46,6 +45,5 @@ def test_names_as_they_are_met(name: str, kind: str) -> None:
 
 
 def test_a_hostile_name_costs_no_time() -> None:
-    started = time.perf_counter()
-    kinds.of(table([("norm_" * 13_000, "F32", (1,)), ("a." * 30_000, "F32", (1,))]))
-    assert time.perf_counter() - started < 1
+    hostile = table([("norm_" * 13_000, "F32", (1,)), ("a." * 30_000, "F32", (1,))])
+    within(1, lambda: kinds.of(hostile))

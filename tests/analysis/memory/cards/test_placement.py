@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from modelscope_cli.analysis.memory.cards.placement import Leaf, Placed, place
 from modelscope_cli.analysis.memory.cards.twins import Twins
+from tests.bounded import within
 
 GIB = 2**30
 HIDDEN, INNER, KV, VOCABULARY, EXPERTS, LAYERS = 4096, 14336, 1024, 57002, 8, 32
@@ -141,8 +140,6 @@ def test_a_module_is_found_anywhere_in_a_tied_name() -> None:
     ids=["ever smaller", "many", "deep", "odd"],
 )
 def test_time_is_bounded(leaves: list[Leaf]) -> None:
-    start = time.process_time()
     tied = [(leaf.name, other.name) for leaf, other in zip(leaves[:99], leaves[200:], strict=False)]
-    placed = place(leaves, (), tied, [10**4] * 50)
-    assert time.process_time() - start < 5  # 0.3 s on a quiet machine
+    placed = within(5, lambda: place(leaves, (), tied, [10**4] * 50))
     assert sum(row.bytes for row in placed) > 0

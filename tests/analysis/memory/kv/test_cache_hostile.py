@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from modelscope_cli.analysis.memory.kv.cache import KVCache, context_limit
 from modelscope_cli.facts import Unknown
 from tests.analysis.memory.kv.test_cache import LLAMA_8B, asked, cache
+from tests.bounded import within
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,15 @@ TYPES = st.sampled_from(
 @settings(max_examples=150)
 @given(TYPES, st.dictionaries(KEYS, HOSTILE, max_size=6))
 def test_no_configuration_raises_or_takes_long(model_type: str, config: dict[str, Any]) -> None:
-    start = time.process_time()
-    found = asked({**config, "model_type": model_type}, architecture="XForCausalLM")
-    assert isinstance(found, KVCache | Unknown)
-    if isinstance(found, KVCache):
-        assert 0 <= found.bytes <= found.peak_bytes
-    limit = context_limit({**config, "model_type": model_type})
-    assert limit is None or limit > 0
-    assert time.process_time() - start < 1
+    def work() -> None:
+        found = asked({**config, "model_type": model_type}, architecture="XForCausalLM")
+        assert isinstance(found, KVCache | Unknown)
+        if isinstance(found, KVCache):
+            assert 0 <= found.bytes <= found.peak_bytes
+        limit = context_limit({**config, "model_type": model_type})
+        assert limit is None or limit > 0
+
+    within(1, work)
 
 
 def test_layers_that_all_differ_in_a_huge_configuration() -> None:
@@ -131,6 +132,5 @@ def test_layers_that_all_differ_in_a_huge_configuration() -> None:
         "layer_types": ["full_attention"] * layers,
         "per_layer_config": {str(n): {"head_dim": n + 1} for n in range(layers)},
     }
-    start = time.process_time()
-    assert cache(config, 1).bytes == 2 * 8 * 2 * sum(range(1, layers + 1))
-    assert time.process_time() - start < 1
+    found = within(1, lambda: cache(config, 1))
+    assert found.bytes == 2 * 8 * 2 * sum(range(1, layers + 1))
