@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from modelscope_cli.dtypes import TORCH
@@ -18,6 +18,11 @@ from tools.knowledge_nested import old_keys
 _NUMBER = re.compile(r"(?:(?<=\.)|^)\d+(?=\.|$)")
 LAYERS = re.compile(r"layers$|^n_layer|^depth$|^num_blocks$")
 _TRIED = (4, 6, 8, 12)  # numbers of layers; the first with which the default's buffers are there
+
+# What a class takes only together with another key: `{type: {key: what goes with its value}}`.
+_TOGETHER: dict[str, dict[str, Callable[[Any], dict[str, Any]]]] = {
+    "gpt_neo": {"num_layers": lambda n: {"attention_types": [[["global"], n]]}},
+}
 
 Buffer = tuple[str, str | None, int]  # template, dtype, ordinal among shapes of that template
 
@@ -80,6 +85,9 @@ class Small:
                     level[parent] = {}
                 level = level[parent]
             level[last] = item
+        for key, others in _TOGETHER.get(self.model_type, {}).items():
+            if key in changes:
+                settings |= others(changes[key])
         return building.default_config(self.model_type, **settings)
 
 
