@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from time import sleep, time
 
 import huggingface_hub
 import pytest
@@ -13,6 +16,7 @@ from huggingface_hub import constants
 
 from modelscope_cli.load import open_model
 from modelscope_cli.sources.hub import library as hub_library
+from modelscope_cli.sources.hub.body import Pace
 from modelscope_cli.sources.hub.direct import Direct
 from modelscope_cli.sources.hub.retry import NoAnswer
 from tests.builders import folders
@@ -175,6 +179,34 @@ def test_a_bomb_is_unpacked_no_further_than_asked(hub: HubServer) -> None:
     with client.send(f"{hub.url}/api/models/org/x", {}) as response:
         assert len(next(response.body)) <= 2_000_000
     client.close()
+
+
+def test_a_head_that_drips(hub: HubServer, add: AddRepo) -> None:
+    add("org/x", FILES)
+    hub.fault("/api/models", "drip-head", seconds=0.05)
+    client = Direct(0.3)
+    started = time()
+    with pytest.raises(NoAnswer, match="too slowly"), client.send(f"{hub.url}/api/models/x", {}):
+        pass
+    assert time() - started < 2
+    client.close()
+
+
+def test_many_slow_answers_share_a_link() -> None:
+    pace = Pace(0.0)
+    with ExitStack() as stack:
+        for _ in range(9):
+            stack.enter_context(pace.watching(iter(())))
+        slow = stack.enter_context(pace.watching(_every(0.1, b"x" * 60)))
+        assert sum(map(len, slow)) == 300  # 600 bytes a second each, of ten
+    with pace.watching(_every(0.1, b"x" * 60)) as slow, pytest.raises(NoAnswer):
+        list(slow)
+
+
+def _every(seconds: float, piece: bytes) -> Iterator[bytes]:
+    for _ in range(5):
+        sleep(seconds)
+        yield piece
 
 
 def test_no_threads_stay(hub: HubServer, add: AddRepo) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
@@ -22,8 +21,6 @@ MAX_ANSWER_BYTES = 110_000_000  # the largest header, and the JSON around it
 MAX_HOPS = 8
 _MAX_SKIPPED_BYTES = 16_000_000  # of a server that ignores Range
 _SMALL = 1_000_000  # what a redirect or an error may say
-_SLOWEST = 20_000  # bytes a second; slower than that is no connection
-_PATIENCE = 60.0  # seconds that any answer may take beside
 _REDIRECTS = (301, 302, 303, 307, 308)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -244,7 +241,6 @@ def _bounded(response: hub_retry.Response, limit: int, *, refuse: bool) -> bytes
     """The body up to `limit` bytes; what is longer is refused, or cut off."""
     parts: list[bytes] = []
     length = 0
-    latest = time.monotonic() + _PATIENCE + limit / _SLOWEST
     for part in response.body:
         parts.append(part)
         length += len(part)
@@ -252,6 +248,4 @@ def _bounded(response: hub_retry.Response, limit: int, *, refuse: bool) -> bytes
             if refuse:
                 raise NetworkTrouble(f"an answer of more than {limit:,} bytes")
             break
-        if time.monotonic() > latest:
-            raise hub_retry.NoAnswer("time-out", "the answer came too slowly")
     return b"".join(parts)[:limit]

@@ -170,14 +170,17 @@ class HubRepo:
         self._coming.setdefault(extent.path, []).append((extent, future))
 
     def _ask_for(self, extent: Extent, revision: str) -> Answer | None:
-        """Bytes ahead of need; None where none came: who needs them asks again, and is told."""
+        """Bytes ahead of need; None where none came: who needs them asks again, and is told.
+
+        Raises NetworkTrouble, for which it was tried often enough.
+        """
         entry = self.files.get(extent.path)
         length = extent.length if entry is None else min(extent.length, entry.size - extent.offset)
         if length < 1 or self._queue.stopped:
             return None
         try:
             answer = self._get(extent.path, extent.offset, length, revision)
-        except MscopeError:
+        except NotFound:
             return None
         return answer if answer.status in _SUCCESS and not answer.is_page else None
 
