@@ -11,7 +11,8 @@ from urllib.parse import quote
 from modelscope_cli.errors import NotFound
 from modelscope_cli.hub_names import file_problem, is_commit
 from modelscope_cli.sources.hub import errors as hub_errors
-from modelscope_cli.sources.hub.session import Answer, Session, origin
+from modelscope_cli.sources.hub.addresses import origin
+from modelscope_cli.sources.hub.session import Answer, Session
 
 MAX_LISTING_BYTES = 64_000_000
 MAX_FILES = 200_000
