@@ -226,6 +226,28 @@ def test_a_portal_in_front_of_the_store(hub: HubServer, add: AddRepo, run: Run) 
     assert run("params", "org/x").code == 6
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 416, 429, 451, 503])
+def test_the_storage_refuses(
+    hub: HubServer, add: AddRepo, run: Run, pauses: list[float], status: int
+) -> None:
+    add("org/x", FILES)
+    hub.fault("X-Signature", status, times=99)
+    done = run("params", "org/x")
+    assert done.code == 6
+    error, hint = lines(done)
+    storage = hub.hub.cdn.partition("://")[2]
+    assert error == f"org/x: model.safetensors: the Hub's storage at {storage} answers {status}"
+    assert hint
+
+
+def test_a_mirror_s_hub_refuses(hub: HubServer, add: AddRepo, run: Run) -> None:
+    add("org/x", FILES)
+    hub.fault("X-Signature", 403, times=99, headers={"x-error-code": "GatedRepo"})
+    done = run("params", "org/x")
+    assert done.code == 3
+    assert "org/x is gated" in lines(done)[0]
+
+
 @pytest.mark.parametrize(
     "body", [b"{", b"[]", b"{}", b'{"sha": 1}', b'{"sha": "x"}', b"\xff", b'{"sha": "../../../x"}']
 )
