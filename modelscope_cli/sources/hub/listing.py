@@ -1,9 +1,8 @@
-"""What the Hub says of a commit: its files, their sizes and hashes; and all headers at once."""
+"""What the Hub says of a commit: its files, their sizes and hashes."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -42,11 +41,6 @@ def info_url(endpoint: str, repo_id: str, revision: str) -> str:
 def file_url(endpoint: str, repo_id: str, revision: str, path: str) -> str:
     """The address of a file's content."""
     return f"{endpoint}/{repo_id}/resolve/{quote(revision, safe='')}/{quote(path)}"
-
-
-def headers_url(endpoint: str, repo_id: str, index: str) -> str:
-    """The address of every shard header of `main` in one answer; the official Hub has it."""
-    return f"{endpoint}/api/models/{repo_id}/safetensors-metadata/{quote(index)}"
 
 
 def parse(
@@ -158,37 +152,3 @@ def _next_page(answer: Answer) -> str | None:
         if 'rel="next"' in relation:
             return address.strip().strip("<>").partition("?")[2]
     return None
-
-
-_SHARD = re.compile(rb'"([^"\\]+\.safetensors)":(?=\{)')
-_LAST_END = re.compile(rb",([0-9]{1,19})\]\}\}\Z")
-
-
-def heads(answer: Answer, listing: Listing, folder: str = "") -> dict[str, bytes]:
-    """The first bytes of every shard, out of the one answer that holds all headers.
-
-    Each header is cut out as text and parsed by its reader alone. Only one whose length is what
-    the file's size leaves beside the data is given; a shard without is asked for its own bytes.
-    """
-    if answer.status != 200:
-        return {}
-    found: dict[str, bytes] = {}
-    places = list(_SHARD.finditer(answer.body))
-    starts = [*(place.start() for place in places), len(answer.body)]
-    for place, following in zip(places, starts[1:], strict=True):
-        path = folder + place[1].decode("utf-8", "replace")
-        end = answer.body.rfind(b"]}}", place.end(), following)  # of the last tensor's entry
-        if path in listing.files and end >= 0:
-            head = _head(answer.body[place.end() : end + 3], listing.files[path].size)
-            if head is not None:
-                found[path] = head
-    return found
-
-
-def _head(text: bytes, size: int) -> bytes | None:
-    """The header as it stands in a file of that size; None where it cannot be told."""
-    last = _LAST_END.search(text[-30:])
-    room = len(text) + -len(text) % 8  # as the library pads it
-    if last is None or size - 8 - room != int(last[1]):
-        return None
-    return room.to_bytes(8, "little") + text.ljust(room)

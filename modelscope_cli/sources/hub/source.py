@@ -10,10 +10,11 @@ from modelscope_cli.errors import MscopeError, NetworkTrouble, NotFound
 from modelscope_cli.facts import ModelRef
 from modelscope_cli.hub_names import is_commit
 from modelscope_cli.sources.base import Extent, OpenFile
+from modelscope_cli.sources.hub import all_headers
 from modelscope_cli.sources.hub import errors as hub_errors
 from modelscope_cli.sources.hub import listing as hub_listing
 from modelscope_cli.sources.hub.file import HubFile, Pieces
-from modelscope_cli.sources.hub.listing import Entry, Listing
+from modelscope_cli.sources.hub.listing import Entry
 from modelscope_cli.sources.hub.progress import Progress
 from modelscope_cli.sources.hub.queue import Queue
 from modelscope_cli.sources.hub.session import Answer, Session, Span
@@ -74,7 +75,7 @@ class HubRepo:
             lambda: session.get(url, limit=hub_listing.MAX_LISTING_BYTES)
         )
         if guesses.all_headers:
-            one = hub_listing.headers_url(session.endpoint, self.id, INDEX)
+            one = all_headers.headers_url(session.endpoint, self.id, INDEX)
             self._headers = self._queue.submit(lambda: session.get(one))
         for guess in guesses.extents:
             self._submit(guess, revision)
@@ -104,8 +105,8 @@ class HubRepo:
         """Ask for all of these now: they will be read."""
         shards = [each for each in wanted if each.path.endswith(_SHARD)]
         self._submit_missing([each for each in wanted if not each.path.endswith(_SHARD)])
-        if self._headers is not None and shards:
-            self._take_all_headers(self._headers)
+        if self._headers is not None and sum(not self._has(each) for each in shards) > 1:
+            self._take_all_headers(self._headers)  # one alone is as soon asked for itself
         self._submit_missing(shards)
 
     def open(self, path: str) -> OpenFile:
@@ -225,7 +226,7 @@ class HubRepo:
             answer = coming.result(SHORT_CUT_SECONDS)
         except (MscopeError, TimeoutError):
             return
-        for path, head in hub_listing.heads(answer, Listing(self.commit, self.files)).items():
+        for path, head in all_headers.heads(answer, self.files).items():
             self._piece(path).add(0, head)
 
 
