@@ -26,7 +26,10 @@ MAIN = "main"
 INDEX = "model.safetensors.index.json"
 _EXPIRED = (400, 401, 403, 404, 410)  # of an address that a redirect gave earlier
 _SUCCESS = (200, 206)
-SHORT_CUT_SECONDS = 5.0  # after that, asking every shard is sooner done
+# How long one answer for all shards is waited for: after that, asking each is sooner done.
+SHORT_CUT_SECONDS = 1.0
+_SECONDS_PER_SHARD = 0.025
+_MOST_SECONDS = 5.0
 
 
 class Guesses(NamedTuple):
@@ -105,8 +108,10 @@ class HubRepo:
         """Ask for all of these now: they will be read."""
         shards = [each for each in wanted if each.path.endswith(_SHARD)]
         self._submit_missing([each for each in wanted if not each.path.endswith(_SHARD)])
-        if self._headers is not None and sum(not self._has(each) for each in shards) > 1:
-            self._take_all_headers(self._headers)  # one alone is as soon asked for itself
+        lacking = sum(not self._has(each) for each in shards)
+        if self._headers is not None and lacking > 1:  # one alone is as soon asked for itself
+            wait = SHORT_CUT_SECONDS + _SECONDS_PER_SHARD * lacking
+            self._take_all_headers(self._headers, min(wait, _MOST_SECONDS))
         self._submit_missing(shards)
 
     def open(self, path: str) -> OpenFile:
@@ -219,11 +224,11 @@ class HubRepo:
         if answer.status == 206:
             self._places[path] = answer.url
 
-    def _take_all_headers(self, coming: Future[Answer]) -> None:
+    def _take_all_headers(self, coming: Future[Answer], seconds: float) -> None:
         """Where one answer holds every shard's header, no shard need be asked."""
         self._headers = None
         try:
-            answer = coming.result(SHORT_CUT_SECONDS)
+            answer = coming.result(seconds)
         except (MscopeError, TimeoutError):
             return
         for path, head in all_headers.heads(answer, self.files).items():
