@@ -15,6 +15,7 @@ from modelscope_cli.sources.hub.session import Answer, Session
 
 MAX_LISTING_BYTES = 64_000_000
 MAX_FILES = 200_000
+MAX_FILE_BYTES = 2**60
 _TRUNCATED = 50_000  # siblings; from here on the Hub leaves some out, and the tree has them all
 _MAX_PAGES = 500
 
@@ -110,7 +111,7 @@ class _Said:
         size = each.get("size")
         if isinstance(large, dict):
             size, oid = large.get("size", size), large.get("sha256") or large.get("oid")
-        if type(size) is not int or not 0 <= size < 2**60:
+        if type(size) is not int or not 0 <= size < MAX_FILE_BYTES:
             self._lack = self._lack or f"it lists {path} without its size"
         elif self._hashes and not isinstance(oid, str):
             self._lack = self._lack or f"it lists {path} without its hash"
