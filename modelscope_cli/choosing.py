@@ -114,27 +114,35 @@ def _fitting(places: Sequence[Place], pattern: str) -> Chosen:
 def by_type(source: Source, own: Sequence[Place], quant: str) -> Chosen:
     """The GGUF sets whose names bear a type, else those of folders below.
 
+    A vision model's projector is no model of that type, unless there is nothing else.
     Raises NotFound with the types there are.
     """
-    if chosen := _of_type(own, quant):
+    there = _ggufs(own)
+    models = [each for each in there if not _is_projector(each[1])]
+    if chosen := _of_type(models, quant):
         return chosen
-    lower = below(source, own)
-    if chosen := _of_type(lower, quant):
+    there += _ggufs(below(source, own))
+    models = [each for each in there if not _is_projector(each[1])] or there
+    if chosen := _of_type(models, quant):
         return chosen
-    there = {_type_of(place, each) for place in (*own, *lower) for each in place.sets()}
-    kinds = sorted(filter(None, there))
+    kinds = sorted(filter(None, {_type_of(*each) for each in models}))
     raise NotFound(
-        f"no GGUF file of type {quant} here", f"there are: {', '.join(kinds)}" if kinds else None
+        f"{source.ref.id or source.ref.target}: no GGUF file of type {quant} here",
+        f"there are: {', '.join(kinds)}" if kinds else None if there else "there are no GGUF files",
     )
 
 
-def _of_type(places: Sequence[Place], quant: str) -> Chosen:
-    return [
-        (place, each)
-        for place in places
-        for each in place.sets()
-        if (_type_of(place, each) or "").upper() == quant.upper()
-    ]
+def _ggufs(places: Sequence[Place]) -> Chosen:
+    return [(place, each) for place in places for each in place.sets() if each.format == "gguf"]
+
+
+def _of_type(chosen: Chosen, quant: str) -> Chosen:
+    return [each for each in chosen if (_type_of(*each) or "").upper() == quant.upper()]
+
+
+def _is_projector(weights: WeightSet) -> bool:
+    """Whether it turns images into what the model reads, as llama.cpp tells by the name."""
+    return "mmproj" in weights.name.lower()
 
 
 def _type_of(place: Place, weights: WeightSet) -> str | None:
@@ -147,7 +155,7 @@ def _type_of(place: Place, weights: WeightSet) -> str | None:
 
 
 def several_ggufs(source: Source) -> Chosen:
-    """The GGUF sets of a folder that holds nothing else, where there are several: alternatives.
+    """The GGUF sets of a folder and those below, where they are all there is: alternatives.
 
     Listing each means nothing, and takes megabytes of vocabulary where they are far away.
     """
@@ -155,12 +163,11 @@ def several_ggufs(source: Source) -> Chosen:
     if any(name in names for name in ("model_index.json", "modules.json")):
         return []
     own = Place("", None, names)
-    chosen = by_default([own])[0] or [
-        (place, each) for place in below(source, [own]) for each in place.sets()
-    ]
-    if len(chosen) < 2 or any(weights.format != "gguf" for _, weights in chosen):
+    sets = own.sets()
+    if any(each.rank is not None or each.format != "gguf" for each in sets):
         return []
-    return chosen
+    chosen = _ggufs([own, *below(source, [own])])
+    return chosen if len(chosen) > 1 else []
 
 
 def first_files(chosen: Chosen, most: int) -> tuple[Chosen, tuple[Note, ...]]:

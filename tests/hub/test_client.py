@@ -5,7 +5,12 @@ from __future__ import annotations
 import gzip
 import sys
 import threading
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from time import sleep, time
+from urllib.parse import quote
 
 import huggingface_hub
 import pytest
@@ -13,12 +18,15 @@ from huggingface_hub import constants
 
 from modelscope_cli.load import open_model
 from modelscope_cli.sources.hub import library as hub_library
+from modelscope_cli.sources.hub import store as hub_store
+from modelscope_cli.sources.hub.body import Pace
 from modelscope_cli.sources.hub.direct import Direct
 from modelscope_cli.sources.hub.retry import NoAnswer
 from tests.builders import folders
 from tests.hub.conftest import AddRepo
 from tests.hub_server import HubServer
-from tests.running import run_python
+from tests.hub_server.answers import Reply, Request
+from tests.running import Run, run_python
 
 FILES: dict[str, object] = {
     "config.json": folders.BERT,
@@ -103,6 +111,65 @@ def test_who_sends(
     assert (done.code, done.out.strip()) == (0, str(library)), done.err
 
 
+# A user in the endpoint's address
+
+
+@pytest.mark.usefixtures("client", "token_file")
+@pytest.mark.parametrize(
+    ("user", "shown"),
+    [("me:s3cret", "me:s3cret"), ("me%40x:s3%2Fcret", "me@x:s3/cret"), ("robot", "robot:")],
+)
+def test_a_password_in_the_endpoint_is_for_the_hub_alone(
+    hub: HubServer,
+    add: AddRepo,
+    run: Run,
+    pauses: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    user: str,
+    shown: str,
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_good")
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url.replace("://", f"://{user}@"))
+    seen: set[str] = set()
+    answer = hub.hub.answer
+
+    def basic(request: Request) -> Reply:
+        seen.add(request.headers.get("authorization", ""))
+        others = {k: v for k, v in request.headers.items() if k != "authorization"}
+        return answer(request._replace(headers=others))
+
+    monkeypatch.setattr(hub.hub_server, "answer", basic)
+    add("org/x", FILES)
+    add("org/gated", FILES, access="gated")
+    assert run("params", "org/x").code == 0
+    expected = f"Basic {b64encode(shown.encode()).decode()}"
+    assert seen == {expected}
+    hub.fault("/revision/v9", 500, times=9)
+    for model in ("org/none", "org/gated", "org/x/none.json", "org/x@v9"):
+        done = run("params", model)
+        assert done.code in (3, 6)
+        assert "cret" not in done.err
+        assert user not in done.err
+    kept = [path.name for path in Path(hub_store.folder()).iterdir()]
+    assert kept == [quote(hub.url.partition("://")[2], safe="")]
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://me:s3cret@", "http://me:s3/cret@h", "http://me:s3 cret@h", "me:s3cret@h",
+     "ftp://me:s3cret@h", "http://me:s3@cret@h:x"],
+)  # fmt: skip
+def test_a_password_in_no_endpoint_is_not_shown(
+    run: Run, hub: HubServer, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    done = run("params", "hf://org/x")
+    assert done.code == 2
+    assert "***@" in done.err
+    assert "cret" not in done.err
+    assert "s3" not in done.err
+
+
 def test_a_proxy_is_used(hub: HubServer, add: AddRepo) -> None:
     """A proxy is asked for whole addresses: here the Hub itself plays one."""
     add("org/x", FILES)
@@ -175,6 +242,34 @@ def test_a_bomb_is_unpacked_no_further_than_asked(hub: HubServer) -> None:
     with client.send(f"{hub.url}/api/models/org/x", {}) as response:
         assert len(next(response.body)) <= 2_000_000
     client.close()
+
+
+def test_a_head_that_drips(hub: HubServer, add: AddRepo) -> None:
+    add("org/x", FILES)
+    hub.fault("/api/models", "drip-head", seconds=0.05)
+    client = Direct(0.3)
+    started = time()
+    with pytest.raises(NoAnswer, match="too slowly"), client.send(f"{hub.url}/api/models/x", {}):
+        pass
+    assert time() - started < 2
+    client.close()
+
+
+def test_many_slow_answers_share_a_link() -> None:
+    pace = Pace(0.0)
+    with ExitStack() as stack:
+        for _ in range(9):
+            stack.enter_context(pace.watching(iter(())))
+        slow = stack.enter_context(pace.watching(_every(0.1, b"x" * 60)))
+        assert sum(map(len, slow)) == 300  # 600 bytes a second each, of ten
+    with pace.watching(_every(0.1, b"x" * 60)) as slow, pytest.raises(NoAnswer):
+        list(slow)
+
+
+def _every(seconds: float, piece: bytes) -> Iterator[bytes]:
+    for _ in range(5):
+        sleep(seconds)
+        yield piece
 
 
 def test_no_threads_stay(hub: HubServer, add: AddRepo) -> None:

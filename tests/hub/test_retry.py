@@ -43,7 +43,8 @@ def test_waits_double_and_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "tries"), [("time-out", 3), ("broken", 4), ("connect", 2), ("name", 1), ("other", 1)]
+    ("kind", "tries"),
+    [("time-out", 3), ("slow", 2), ("broken", 4), ("connect", 2), ("name", 1), ("other", 1)],
 )
 def test_each_trouble_has_its_number_of_tries(kind: str, tries: int) -> None:
     problem = NoAnswer(kind, "x")
@@ -73,6 +74,7 @@ def test_one_rate_limit_holds_all_threads(monkeypatch: pytest.MonkeyPatch) -> No
     ("kind", "text", "said"),
     [
         ("time-out", "", "h did not answer in time"),
+        ("slow", "2 bytes a second", "h sends too slowly: 2 bytes a second"),
         ("connect", "refused", "h cannot be reached: refused"),
         ("connect", "CERTIFICATE_VERIFY_FAILED", "h: its certificate is not trusted"),
         ("broken", "cut", "h: the connection broke: cut"),

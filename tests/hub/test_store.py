@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,8 +53,26 @@ def test_refs(store: Store) -> None:
     assert set(store.refs("org/x")) == {"main", "refs/pr/1"}
 
 
+BAD_TIMES = (
+    "y",
+    "NaN",
+    "1e999",
+    "-1e999",
+    "-1",
+    "1e18",
+    "9" * 30,
+    "1" * 5000,
+    "true",
+    "null",
+    "[]",
+)
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"main": 1}', '{"main": ["x", 1]}', f'{{"main": ["{COMMIT}", "y"]}}']
+    "text",
+    ["", "[]", "{", '{"main": 1}', '{"main": ["x", 1]}', "[" * 100_000]
+    + [f'{{"main": ["{COMMIT}", {asked}]}}' for asked in BAD_TIMES],
+    ids=lambda text: text[-30:],
 )
 def test_broken_refs(store: Store, text: str) -> None:
     store.set_ref("org/x", "main", COMMIT)
@@ -70,6 +91,82 @@ def test_every_damage_is_noticed(store: Store) -> None:
         assert store.load("org/x", COMMIT) is None
     path.write_bytes(data + b"x")
     assert store.load("org/x", COMMIT) is None
+
+
+def _forged(head: object, rest: bytes = b"") -> bytes:
+    """A pack whose checksums are right."""
+    if isinstance(head, dict) and "crc32" not in head:
+        head = {**head, "crc32": zlib.crc32(rest)}
+    text = head if isinstance(head, bytes) else json.dumps(head).encode()
+    length, checksum = len(text).to_bytes(8, "little"), zlib.crc32(text).to_bytes(4, "little")
+    return b"mscope hub 1\n" + length + checksum + text + rest
+
+
+def _with(files: object = None, pieces: object = None) -> dict[str, object]:
+    return {
+        "files": {"a": [10, None]} if files is None else files,
+        "pieces": [] if pieces is None else pieces,
+    }
+
+
+# No lists of files and pieces, sizes, hashes, paths, starts and lengths: each in its place.
+NO_PACKS: list[object] = [[], 1, None, "x", {}, b"[" * 100_000, {"files": {}}, {"pieces": []}]
+NO_FILES: list[object] = [[], 5, {"a": 5}, {"a": []}, {"a": "xy"}, {"a": [1]}, {"a": {}}]
+NO_SIZES: list[object] = [-1, 1.5, "1", None, True, 2**60, []]
+NO_HASHES: list[object] = [5, [], {}]
+NO_PATHS = ["../x", "/x", "a//b", ""]
+NO_PIECES: list[object] = [5, {"a": 1}, [5], [[]], ["abc"], [["a", 0, 0, 0]], [[[], 0, 0]]]
+NO_STARTS: list[object] = [-5, "0", None, 1.0, 11]
+NO_LENGTHS: list[object] = [-5, "0", 1e9, 5, 11]
+NONSENSE: list[object] = [
+    *NO_PACKS,
+    {**_with(), "crc32": []},
+    *map(_with, NO_FILES),
+    *(_with({"a": [size, None]}) for size in NO_SIZES),
+    *(_with({"a": [1, oid]}) for oid in NO_HASHES),
+    *(_with({path: [1, None]}) for path in NO_PATHS),
+    *(_with(pieces=pieces) for pieces in NO_PIECES),
+    *(_with(pieces=[["a", start, 0]]) for start in NO_STARTS),
+    *(_with(pieces=[["a", 0, length]]) for length in NO_LENGTHS),
+]
+
+
+@pytest.mark.parametrize("head", NONSENSE, ids=lambda head: repr(head)[:60])
+def test_nonsense_in_a_sound_pack_is_damage(store: Store, head: object) -> None:
+    store.save("org/x", COMMIT, PACK)
+    path = next(Path(hub_store.folder()).rglob("*.pack"))
+    path.write_bytes(_forged(_with(pieces=[["a", 2, 3]]), b"xyz"))
+    assert store.load("org/x", COMMIT) == Pack({"a": Entry(10)}, {"a": {2: b"xyz"}})
+    path.write_bytes(_forged(head))
+    assert store.load("org/x", COMMIT) is None
+    store.save("org/x", COMMIT, PACK)
+    assert store.load("org/x", COMMIT) == PACK
+
+
+@pytest.mark.parametrize("name", [f"{COMMIT}.pack", "refs.json"])
+@pytest.mark.parametrize("kind", ["fifo", "folder", "loop", "dangling"])
+def test_what_is_no_file(store: Store, name: str, kind: str) -> None:
+    store.save("org/x", COMMIT, PACK)
+    store.set_ref("org/x", "main", COMMIT)
+    path = next(Path(hub_store.folder()).rglob(name))
+    path.unlink()
+    put: dict[str, Callable[[], None]] = {
+        "fifo": lambda: os.mkfifo(path),
+        "folder": path.mkdir,
+        "loop": lambda: path.symlink_to(path),
+        "dangling": lambda: path.symlink_to("nowhere"),
+    }
+    put[kind]()
+    assert (store.load("org/x", COMMIT) is None) == name.endswith(".pack")
+    assert (store.ref("org/x", "main") is None) == (name == "refs.json")
+    os.mkfifo(f"{path}.{os.getpid()}.tmp")
+    store.save("org/x", COMMIT, PACK)  # the FIFO in its way is removed
+    store.save("org/x", COMMIT, PACK)
+    store.set_ref("org/x", "main", COMMIT)
+    store.set_ref("org/x", "main", COMMIT)
+    if kind != "folder":
+        assert store.load("org/x", COMMIT) == PACK
+        assert store.ref("org/x", "main") is not None
 
 
 def test_it_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

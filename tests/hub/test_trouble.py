@@ -104,6 +104,42 @@ def test_a_hanging_server(
     assert "HF_HUB_DOWNLOAD_TIMEOUT" in hint
 
 
+@pytest.mark.parametrize("part", ["/revision/", "resolve-cache", "X-Signature"])
+def test_a_server_that_drips(
+    hub: HubServer,
+    add: AddRepo,
+    run: Run,
+    pauses: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.4)
+    add("org/x", FILES)
+    hub.fault(part, "drip", seconds=0.05)
+    assert open_model("org/x").ref.files == 1  # the second try
+    add("org/y", {**FILES, "config.json": {**folders.BERT, "much": "x" * 2000}})
+    hub.fault(part, "drip", times=99, seconds=0.05)
+    started = time()
+    done = run("params", "org/y")
+    assert time() - started < 4
+    assert done.code == 6
+    error, hint = lines(done)
+    assert "sends too slowly" in error
+    assert hint.startswith("try again later")
+
+
+def test_a_slow_link_is_borne_with(
+    hub: HubServer, add: AddRepo, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    add("org/x", {"model.safetensors": folders.weights(*(f"{n:0300}" for n in range(60)))})
+    hub.fault("X-Signature", "drip", piece=1000, seconds=0.05)  # 20 kB a second
+    started = time()
+    assert open_model("org/x").ref.files == 1
+    assert time() - started > 0.8
+    assert not pauses
+
+
 @pytest.mark.parametrize("kind", ["cut", "drop"])
 @pytest.mark.parametrize("part", ["/revision/", "resolve/main", "X-Signature", "resolve-cache"])
 def test_a_connection_that_breaks(
@@ -188,6 +224,28 @@ def test_a_portal_in_front_of_the_store(hub: HubServer, add: AddRepo, run: Run) 
     add("org/x", FILES)
     hub.fault("X-Signature", "page", times=99)
     assert run("params", "org/x").code == 6
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 416, 429, 451, 503])
+def test_the_storage_refuses(
+    hub: HubServer, add: AddRepo, run: Run, pauses: list[float], status: int
+) -> None:
+    add("org/x", FILES)
+    hub.fault("X-Signature", status, times=99)
+    done = run("params", "org/x")
+    assert done.code == 6
+    error, hint = lines(done)
+    storage = hub.hub.cdn.partition("://")[2]
+    assert error == f"org/x: model.safetensors: the Hub's storage at {storage} answers {status}"
+    assert hint
+
+
+def test_a_mirror_s_hub_refuses(hub: HubServer, add: AddRepo, run: Run) -> None:
+    add("org/x", FILES)
+    hub.fault("X-Signature", 403, times=99, headers={"x-error-code": "GatedRepo"})
+    done = run("params", "org/x")
+    assert done.code == 3
+    assert "org/x is gated" in lines(done)[0]
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,9 @@ class Hub:
         self.tokens = tokens
         self.cdn = cdn
         self.tree_only = False  # as for repos too large for siblings
+        self.unsaid: tuple[str, ...] = ()  # keys that a mirror leaves out of siblings
+        self.unsaid_in_trees: tuple[str, ...] = ()
+        self.host_of_links: str | None = None  # the Hub behind a mirror
 
     def answer(self, request: Request) -> Reply:
         """Answer one request."""
@@ -97,7 +100,8 @@ class Hub:
         if isinstance(commit, Reply):
             return commit
         blobs = "blobs" in parse_qs(urlsplit(request.target).query)
-        siblings = [_sibling(path, c, blobs) for path, c in sorted(repo.commits[commit].items())]
+        files = sorted(repo.commits[commit].items())
+        siblings = [_without(self.unsaid, _sibling(path, c, blobs)) for path, c in files]
         document = {
             "_id": "0123456789abcdef01234567",
             "id": repo.id,
@@ -118,12 +122,13 @@ class Hub:
             return commit
         query = parse_qs(urlsplit(request.target).query)
         start = int(query.get("cursor", ["0"])[0])
-        entries = _tree_entries(repo.commits[commit])
+        files = repo.commits[commit]
+        entries = [_without(self.unsaid_in_trees, each) for each in _tree_entries(files)]
         reply = document_reply(entries[start : start + PAGE])
         if start + PAGE < len(entries):
             base = request.target.partition("?")[0]
             more = f"{base}?recursive=true&cursor={start + PAGE}"
-            host = request.headers.get("host", "")
+            host = self.host_of_links or request.headers.get("host", "")
             reply.headers["link"] = f'<http://{host}{more}>; rel="next"'
         return reply
 
@@ -231,6 +236,10 @@ def _sibling(path: str, content: Content, blobs: bool) -> dict[str, Any]:
         if content.storage != "git":
             found["lfs"] = {"sha256": content.sha256, "size": content.size, "pointerSize": 135}
     return found
+
+
+def _without(keys: tuple[str, ...], entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key not in keys}
 
 
 def _tree_entries(files: Mapping[str, Content]) -> list[dict[str, Any]]:

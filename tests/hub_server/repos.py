@@ -75,8 +75,13 @@ class Repo:
         fits = [name for name in self.commits if len(revision) >= 7 and name.startswith(revision)]
         return fits[0] if len(fits) == 1 else None
 
-    def serve_all_headers(self, index: str = "model.safetensors.index.json") -> None:
-        """Answer for all shards in one request, as the official Hub does for `main`."""
+    def serve_all_headers(
+        self, index: str = "model.safetensors.index.json", *, spaced: bool = False
+    ) -> None:
+        """Answer for all shards in one request, as the official Hub does for `main`.
+
+        `spaced`: in the JSON of another serializer.
+        """
         files = self.commits[self.main]
         document = json.loads(files[index].read(0, files[index].size))
         headers = {}
@@ -85,6 +90,8 @@ class Repo:
             headers[shard] = json.loads(files[shard].read(8, length))
         answer = {"index": {"metadata": document.get("metadata")}, "headers": headers}
         text = json.dumps(answer, separators=(",", ":"), ensure_ascii=False)  # as JSON.stringify
+        if spaced:
+            text = json.dumps(answer, indent=1)
         self.all_headers[index] = text.encode()
 
     @property

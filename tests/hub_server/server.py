@@ -30,7 +30,8 @@ class Fault(NamedTuple):
     """What goes wrong with the next `times` requests whose target holds `part`.
 
     `kind`: a status with `headers`, or `hang`, `cut` (the body stops half way), `drop` (the
-    connection closes unanswered), `page` (a captive portal), `ignore-range`, `away` (a redirect).
+    connection closes unanswered), `page` (a captive portal), `ignore-range`, `away` (a redirect),
+    `drip` and `drip-head` (the body, or all of it, `piece` bytes every `seconds`).
     """
 
     part: str
@@ -39,6 +40,7 @@ class Fault(NamedTuple):
     headers: dict[str, str] = {}  # noqa: RUF012
     body: bytes = b""
     seconds: float = 30.0
+    piece: int = 1
 
 
 class HubServer:
@@ -148,7 +150,7 @@ class _Connection(socketserver.StreamRequestHandler):
             request = request._replace(headers=headers)
         reply = self.server.answer(request) if fault is None else self._faulty(request, fault)
         self._logged(request, reply.status)
-        self._send(request, reply, cut=fault is not None and fault.kind == "cut")
+        self._send(request, reply, fault)
         return fault is None or fault.kind != "cut"
 
     def _faulty(self, request: Request, fault: Fault) -> Reply:
@@ -169,7 +171,7 @@ class _Connection(socketserver.StreamRequestHandler):
         with self.server.hub.lock:
             self.server.hub.log.append(entry)
 
-    def _send(self, request: Request, reply: Reply, *, cut: bool) -> None:
+    def _send(self, request: Request, reply: Reply, fault: Fault | None) -> None:
         headers = {"content-length": str(len(reply.body)), **reply.headers}
         try:
             words = HTTPStatus(reply.status).phrase
@@ -178,8 +180,19 @@ class _Connection(socketserver.StreamRequestHandler):
         rows = [f"HTTP/1.1 {reply.status} {words}", *(f"{k}: {v}" for k, v in headers.items())]
         front = ("\r\n".join(rows) + "\r\n\r\n").encode("latin-1")
         body = b"" if request.method == "HEAD" else reply.body
-        if cut:
+        kind = None if fault is None else fault.kind
+        if kind == "cut":
             body = body[: len(body) // 2]
-        self.connection.sendall(front + body)
-        if cut:
+        if fault is not None and kind in ("drip", "drip-head"):
+            self.connection.sendall(front if kind == "drip" else b"")
+            self._drip(body if kind == "drip" else front + body, fault)
+        else:
+            self.connection.sendall(front + body)
+        if kind == "cut":
             self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _drip(self, data: bytes, fault: Fault) -> None:
+        for start in range(0, len(data), fault.piece):
+            self.connection.sendall(data[start : start + fault.piece])
+            if self.server.hub.ended.wait(fault.seconds):
+                return

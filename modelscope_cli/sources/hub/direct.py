@@ -7,21 +7,23 @@ where there is more to know than an address, see `hub_library`.
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import threading
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from modelscope_cli.sources.hub.body import Pace, unpacked
 from modelscope_cli.sources.hub.retry import NoAnswer, Response
 
 if TYPE_CHECKING:
     import ssl
 
 _CHUNK = 65_536
-_GZIP = 31  # zlib's number for a gzip stream
+_NO_TIMEOUT = 3600.0
 _MAX_IDLE = 64
 
 Origin = tuple[str, str]  # scheme, host and port
@@ -32,6 +34,7 @@ class Direct:
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
+        self._pace = Pace(timeout)
         self._idle: dict[Origin, list[http.client.HTTPConnection]] = {}
         self._trust: ssl.SSLContext | None = None
         self._lock = threading.Lock()
@@ -47,7 +50,8 @@ class Direct:
             connection, answer = self._ask(origin, target, {"accept-encoding": "gzip", **headers})
             try:
                 named = {name.lower(): value for name, value in answer.getheaders()}
-                yield Response(answer.status, named, _decoded(answer, named))
+                with self._pace.watching(_raw(answer)) as pieces:
+                    yield Response(answer.status, named, unpacked(pieces, named))
             finally:
                 self._put_back(origin, connection, answer)
 
@@ -86,6 +90,7 @@ class Direct:
         except OSError as error:
             kind = "name" if isinstance(error, socket.gaierror) else "connect"
             raise NoAnswer(kind, str(error)) from error
+        connection.response_class = _Answer
         return connection
 
     def _context(self) -> ssl.SSLContext:
@@ -141,28 +146,46 @@ def _explained() -> Iterator[None]:
         raise NoAnswer("other", f"{type(error).__name__}: {error}") from error
 
 
-def _decoded(answer: http.client.HTTPResponse, headers: dict[str, str]) -> Iterator[bytes]:
-    """The body piece by piece; a compressed one is unpacked no further than it is asked for."""
-    encoding = headers.get("content-encoding", "identity").lower()
-    if encoding == "identity":
-        yield from _raw(answer)
-        return
-    if encoding not in ("gzip", "x-gzip"):
-        raise NoAnswer("other", f"an answer in the encoding {encoding}, which was not asked for")
-    engine = zlib.decompressobj(_GZIP)
-    for piece in _raw(answer):
-        while piece:
-            try:
-                yield engine.decompress(piece, _CHUNK * 16)
-            except zlib.error as error:
-                raise NoAnswer("broken", f"its compression is damaged: {error}") from error
-            piece = engine.unconsumed_tail
-    if not engine.eof:
-        raise NoAnswer("broken", "its compressed body ends early")
-
-
 def _raw(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    while piece := answer.read(_CHUNK):
+    while piece := answer.read1(_CHUNK):  # what has come: `read` waits for all of it
         yield piece
     if answer.length:  # http.client ends such a body without a word
         raise http.client.IncompleteRead(b"", answer.length)
+    answer.read()  # `read1` leaves it open at its very end
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer whose head has to be there in time, not only each byte of it."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, **named: Any) -> None:
+        super().__init__(sock, *arguments, **named)
+        self._head = _Head(self.fp, sock.gettimeout() or _NO_TIMEOUT)
+        self.fp = io.BufferedReader(self._head)
+
+    def begin(self) -> None:
+        """Read the head."""
+        super().begin()
+        self._head.latest = None
+
+
+class _Head(io.RawIOBase):
+    """Reads on until `latest`; None ends that watch."""
+
+    def __init__(self, stream: io.BufferedIOBase, seconds: float) -> None:
+        self._stream = stream
+        self.latest: float | None = monotonic() + seconds
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Take what has come. Raises TimeoutError."""
+        if self.latest is not None and monotonic() > self.latest:
+            raise TimeoutError("the head of the answer came too slowly")
+        return self._stream.readinto1(buffer)
+
+    def close(self) -> None:
+        """Close what it reads, too."""
+        self._stream.close()
+        super().close()

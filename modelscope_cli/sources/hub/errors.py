@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from modelscope_cli.errors import MscopeError, NetworkTrouble, NotFound
 from modelscope_cli.sources.hub import retry as hub_retry
+from modelscope_cli.sources.hub.addresses import host_of, origin
 
 if TYPE_CHECKING:
     from modelscope_cli.sources.hub.session import Answer, Session
@@ -31,6 +32,8 @@ def refusal(
         return NotFound(f"{repo_id} has no revision {revision or 'main'} on {session.host}")
     if code == "EntryNotFound":
         return NotFound(f"{repo_id} has no file {file} at {(revision or 'main')[:40]}")
+    if origin(answer.url) != origin(session.endpoint) and not code:
+        return _storage(answer, repo_id, file)
     if status == 429:
         return _rate_limit(answer, session)
     if status == 511 or (answer.is_page and status < 400):
@@ -45,6 +48,25 @@ def refusal(
     if code == "RepoNotFound" or status in (401, 404):
         return _no_repo(session, repo_id)
     return NotFound(f"{repo_id}: {session.host} answers {status}{_words(answer)}")
+
+
+def _storage(answer: Answer, repo_id: str, file: str | None) -> NetworkTrouble:
+    """A refusal of the host that the Hub keeps large files on: the repo itself is there."""
+    said = _STORAGE.get(answer.status, "try again later")
+    where = f"{repo_id}: {file}" if file else repo_id
+    return NetworkTrouble(
+        f"{where}: the Hub's storage at {host_of(answer.url)} answers "
+        f"{answer.status}{_words(answer)}",
+        said,
+    )
+
+
+_STORAGE = {
+    403: "try again; a proxy or firewall may refuse that host",
+    404: "try again later: the storage does not have what the Hub says it has",
+    416: "try again later: the file is shorter there than the Hub says",
+    451: "that host may not be asked from here",
+}
 
 
 def portal(session: Session) -> NetworkTrouble:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from modelscope_cli.sources.hub.body import Pace, unpacked
 from modelscope_cli.sources.hub.retry import NoAnswer, Response
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
@@ -66,17 +67,20 @@ class Library:
         # httpx of huggingface_hub 1, httpx2 of 2: whichever made the client.
         self._http: Any = sys.modules[type(self._client).__module__.partition(".")[0]]
         self._timeout = timeout
+        self._pace = Pace(timeout)
 
     @contextmanager
     def send(self, url: str, headers: dict[str, str]) -> Iterator[Response]:
         """One GET, redirects not followed. Raises NoAnswer, while the body is read too."""
         http = self._http
+        headers = {"accept-encoding": "gzip", **headers}
         try:
             with self._client.stream(
                 "GET", url, headers=headers, timeout=self._timeout, follow_redirects=False
             ) as answer:
                 named = {name.lower(): value for name, value in answer.headers.items()}
-                yield Response(answer.status_code, named, answer.iter_bytes())
+                with self._pace.watching(answer.iter_raw()) as pieces:
+                    yield Response(answer.status_code, named, unpacked(pieces, named))
         except (http.HTTPError, http.InvalidURL, OSError, ValueError) as error:
             raise _explained(error, http) from error
 

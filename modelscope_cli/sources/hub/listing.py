@@ -1,19 +1,21 @@
-"""What the Hub says of a commit: its files, their sizes and hashes; and all headers at once."""
+"""What the Hub says of a commit: its files, their sizes and hashes."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
+from modelscope_cli.errors import NotFound
 from modelscope_cli.hub_names import file_problem, is_commit
 from modelscope_cli.sources.hub import errors as hub_errors
-from modelscope_cli.sources.hub.session import Answer, Session, origin
+from modelscope_cli.sources.hub.addresses import origin
+from modelscope_cli.sources.hub.session import Answer, Session
 
 MAX_LISTING_BYTES = 64_000_000
 MAX_FILES = 200_000
+MAX_FILE_BYTES = 2**60
 _TRUNCATED = 50_000  # siblings; from here on the Hub leaves some out, and the tree has them all
 _MAX_PAGES = 500
 
@@ -42,24 +44,33 @@ def file_url(endpoint: str, repo_id: str, revision: str, path: str) -> str:
     return f"{endpoint}/{repo_id}/resolve/{quote(revision, safe='')}/{quote(path)}"
 
 
-def headers_url(endpoint: str, repo_id: str, index: str) -> str:
-    """The address of every shard header of `main` in one answer; the official Hub has it."""
-    return f"{endpoint}/api/models/{repo_id}/safetensors-metadata/{quote(index)}"
+def parse(
+    answer: Answer, session: Session, repo_id: str, revision: str, *, hashes: bool = False
+) -> Listing:
+    """Read the answer at `info_url`; where it does not tell every size, ask for the tree.
 
-
-def parse(answer: Answer, session: Session, repo_id: str, revision: str) -> Listing:
-    """Read the answer at `info_url`. Raises NotFound and NetworkTrouble."""
+    `hashes`: nor is it enough without the name of each file's content, or without any file.
+    Raises NotFound and NetworkTrouble.
+    """
     document = document_of(answer, session, repo_id, revision)
     commit = document.get("sha") if isinstance(document, dict) else None
     if not isinstance(commit, str) or not is_commit(commit):
         raise hub_errors.not_the_hub(session, "it names no commit")
     siblings = document.get("siblings")
-    if not isinstance(siblings, list) or len(siblings) >= _TRUNCATED:
-        return Listing(commit, _tree(session, repo_id, commit))
-    files: dict[str, Entry] = {}
-    for each in siblings:
-        if isinstance(each, dict):
-            _add(files, each.get("rfilename"), each, each.get("blobId"))
+    said = _Said(hashes)
+    if isinstance(siblings, list) and len(siblings) < _TRUNCATED:
+        for each in siblings:
+            if isinstance(each, dict):
+                said.take(each.get("rfilename"), each, each.get("blobId"))
+        if said.lack is None:
+            return Listing(commit, said.files)
+    try:
+        files = _tree(session, repo_id, commit, hashes=hashes)
+    except NotFound as error:
+        if said.lack is None or not isinstance(siblings, list):
+            raise
+        what = f"{said.lack}, and its tree is not to be had: {error.message}"
+        raise hub_errors.not_the_hub(session, what) from error
     return Listing(commit, files)
 
 
@@ -77,76 +88,68 @@ def document_of(answer: Answer, session: Session, repo_id: str, revision: str | 
         raise hub_errors.not_the_hub(session, "its answer is no JSON") from None
 
 
-def _add(files: dict[str, Entry], path: Any, each: Mapping[str, Any], oid: Any) -> None:
-    """Take one file in; what has no size or an impossible path is left out."""
-    if not isinstance(path, str) or file_problem(path) is not None or len(files) >= MAX_FILES:
-        return
-    large = each.get("lfs")
-    if isinstance(large, dict):
-        size, oid = large.get("size", each.get("size")), large.get("sha256") or large.get("oid")
-    else:
+class _Said:
+    """What a list says of files; those with impossible paths are left out."""
+
+    def __init__(self, hashes: bool) -> None:
+        self.files: dict[str, Entry] = {}
+        self._hashes = hashes
+        self._lack: str | None = None
+
+    @property
+    def lack(self) -> str | None:
+        """What it leaves unsaid that has to be known, in words; None where that is nothing."""
+        if self._hashes and not self.files:
+            return self._lack or "it lists no files"
+        return self._lack
+
+    def take(self, path: Any, each: Mapping[str, Any], oid: Any) -> None:
+        """Take one file in."""
+        if not isinstance(path, str) or file_problem(path) is not None:
+            return
+        large = each.get("lfs")
         size = each.get("size")
-    if type(size) is int and 0 <= size < 2**60:
-        files[path] = Entry(size, oid if isinstance(oid, str) else None)
+        if isinstance(large, dict):
+            size, oid = large.get("size", size), large.get("sha256") or large.get("oid")
+        if type(size) is not int or not 0 <= size < MAX_FILE_BYTES:
+            self._lack = self._lack or f"it lists {path} without its size"
+        elif self._hashes and not isinstance(oid, str):
+            self._lack = self._lack or f"it lists {path} without its hash"
+        elif len(self.files) >= MAX_FILES:
+            self._lack = self._lack or f"it lists more than {MAX_FILES:,} files"
+        else:
+            self.files[path] = Entry(size, oid if isinstance(oid, str) else None)
 
 
-def _tree(session: Session, repo_id: str, commit: str) -> dict[str, Entry]:
-    """Every file, page by page."""
-    files: dict[str, Entry] = {}
+def _tree(session: Session, repo_id: str, commit: str, *, hashes: bool) -> dict[str, Entry]:
+    """Every file, page by page. Raises NetworkTrouble where some are not told."""
+    said = _Said(hashes)
     base = f"{session.endpoint}/api/models/{repo_id}/tree/{commit}"
-    url: str | None = f"{base}?recursive=true"
+    query: str | None = "recursive=true"
     for _ in range(_MAX_PAGES):
-        if url is None or origin(url) != origin(session.endpoint):
-            break
-        answer = session.get(url, limit=MAX_LISTING_BYTES)
+        answer = session.get(f"{base}?{query}", limit=MAX_LISTING_BYTES)
         page = document_of(answer, session, repo_id, commit)
         if not isinstance(page, list):
             raise hub_errors.not_the_hub(session, "its tree is no list")
         for each in page:
             if isinstance(each, dict) and each.get("type") == "file":
-                _add(files, each.get("path"), each, each.get("oid"))
-        url = _next_page(answer)
-    return files
+                said.take(each.get("path"), each, each.get("oid"))
+        query = _next_page(answer)
+        if query is None or said.lack is not None:
+            break
+    lack = said.lack or ("its tree does not end" if query is not None else None)
+    if lack is not None:
+        raise hub_errors.not_the_hub(session, lack)
+    return said.files
 
 
 def _next_page(answer: Answer) -> str | None:
-    """The address marked `rel="next"` in the header Link."""
+    """The query of the address marked `rel="next"` in the header Link.
+
+    A mirror hands on the host of the Hub behind it: whoever was asked is asked again.
+    """
     for part in answer.headers.get("link", "").split(","):
         address, _, relation = part.partition(";")
         if 'rel="next"' in relation:
-            return urljoin(answer.url, address.strip().strip("<>"))
+            return address.strip().strip("<>").partition("?")[2]
     return None
-
-
-_SHARD = re.compile(rb'"([^"\\]+\.safetensors)":(?=\{)')
-_LAST_END = re.compile(rb",([0-9]{1,19})\]\}\}\Z")
-
-
-def heads(answer: Answer, listing: Listing, folder: str = "") -> dict[str, bytes]:
-    """The first bytes of every shard, out of the one answer that holds all headers.
-
-    Each header is cut out as text and parsed by its reader alone. Only one whose length is what
-    the file's size leaves beside the data is given; a shard without is asked for its own bytes.
-    """
-    if answer.status != 200:
-        return {}
-    found: dict[str, bytes] = {}
-    places = list(_SHARD.finditer(answer.body))
-    starts = [*(place.start() for place in places), len(answer.body)]
-    for place, following in zip(places, starts[1:], strict=True):
-        path = folder + place[1].decode("utf-8", "replace")
-        end = answer.body.rfind(b"]}}", place.end(), following)  # of the last tensor's entry
-        if path in listing.files and end >= 0:
-            head = _head(answer.body[place.end() : end + 3], listing.files[path].size)
-            if head is not None:
-                found[path] = head
-    return found
-
-
-def _head(text: bytes, size: int) -> bytes | None:
-    """The header as it stands in a file of that size; None where it cannot be told."""
-    last = _LAST_END.search(text[-30:])
-    room = len(text) + -len(text) % 8  # as the library pads it
-    if last is None or size - 8 - room != int(last[1]):
-        return None
-    return room.to_bytes(8, "little") + text.ljust(room)

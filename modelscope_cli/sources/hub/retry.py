@@ -9,7 +9,7 @@ from time import monotonic
 from typing import NamedTuple
 
 STATUSES = (429, 500, 502, 503, 504)
-_TRIES = {"status": 5, "time-out": 3, "broken": 4, "connect": 2, "name": 1, "other": 1}
+_TRIES = {"status": 5, "time-out": 3, "slow": 2, "broken": 4, "connect": 2, "name": 1, "other": 1}
 _FIRST_WAIT = 0.5  # seconds, doubled each time
 _LONGEST_WAIT = 8.0
 _LONGEST_ASKED = 60.0  # what a server may ask for with Retry-After; longer is the user's to decide
@@ -103,6 +103,8 @@ def explained(problem: NoAnswer, host: str) -> tuple[str, str]:
             f"{host} did not answer in time",
             "try again; HF_HUB_DOWNLOAD_TIMEOUT=30 waits longer",
         )
+    if kind == "slow":
+        return f"{host} sends too slowly: {text}", "try again later"
     if "CERTIFICATE" in text.upper():
         return f"{host}: its certificate is not trusted: {text}", _CERTIFICATE
     if kind in ("connect", "name"):

@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
-from urllib.parse import urljoin, urlsplit
 
 from modelscope_cli import __version__
-from modelscope_cli.errors import NetworkTrouble, NotFound, UsageError
+from modelscope_cli.errors import NetworkTrouble, NotFound
+from modelscope_cli.sources.hub import addresses
 from modelscope_cli.sources.hub import retry as hub_retry
+from modelscope_cli.sources.hub.addresses import host_of, origin
 
 MAX_ANSWER_BYTES = 110_000_000  # the largest header, and the JSON around it
 MAX_HOPS = 8
 _MAX_SKIPPED_BYTES = 16_000_000  # of a server that ignores Range
 _SMALL = 1_000_000  # what a redirect or an error may say
-_SLOWEST = 20_000  # bytes a second; slower than that is no connection
-_PATIENCE = 60.0  # seconds that any answer may take beside
 _REDIRECTS = (301, 302, 303, 307, 308)
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Offline(NotFound):
@@ -73,7 +70,9 @@ class Session:
     """One run's connections to one Hub; threads may share it."""
 
     def __init__(self, *, offline: bool = False) -> None:
-        self.endpoint = _endpoint()  # without a slash at its end
+        from huggingface_hub import constants
+
+        self.endpoint, self._user = addresses.endpoint(constants.ENDPOINT)
         self._offline = offline
         self._lock = threading.Lock()
         self._client: Client | None = None
@@ -84,7 +83,7 @@ class Session:
     @property
     def host(self) -> str:
         """The endpoint's host, for messages."""
-        return urlsplit(self.endpoint).netloc or self.endpoint
+        return host_of(self.endpoint)
 
     @property
     def has_token(self) -> bool:
@@ -107,7 +106,7 @@ class Session:
             place = answer.headers.get("location")
             if answer.status not in _REDIRECTS or not place:
                 return answer._replace(commit=commit)
-            url = _next_hop(url, place)
+            url = addresses.next_hop(url, place)
         raise NetworkTrouble(f"{self.host}: more than {MAX_HOPS} redirects")
 
     def _patiently(self, url: str, span: Span | None, limit: int) -> Answer:
@@ -120,13 +119,13 @@ class Session:
             if answer is not None and answer.status not in hub_retry.STATUSES:
                 return answer
             if self._closed:  # nobody waits for it any more
-                raise NetworkTrouble(f"{urlsplit(url).netloc}: given up")
+                raise NetworkTrouble(f"{host_of(url)}: given up")
             status, headers = (0, {}) if answer is None else (answer.status, answer.headers)
             wait = hub_retry.wait_before(tries, status, headers, problem)
             if wait is not None:
                 self._gate.close_for(wait, shared=status == 429)
             elif problem is not None:
-                raise NetworkTrouble(*hub_retry.explained(problem, urlsplit(url).netloc))
+                raise NetworkTrouble(*hub_retry.explained(problem, host_of(url)))
             elif answer is not None:
                 return answer
 
@@ -141,14 +140,18 @@ class Session:
     def _send(self, url: str, span: Span | None, limit: int) -> Answer:
         client = self._ready()
         headers = {"user-agent": self._agent}
-        if self._token is not None and origin(url) == origin(self.endpoint):
-            headers["authorization"] = f"Bearer {self._token}"
+        if origin(url) == origin(self.endpoint) and (shown := self._authorization()):
+            headers["authorization"] = shown
         if span is not None:
             headers["range"] = f"bytes={span.start}-{span.start + span.length - 1}"
             headers["accept-encoding"] = "identity"
             limit = span.length
         with client.send(url, headers) as response:
             return _answer(response, span, limit, url)
+
+    def _authorization(self) -> str | None:
+        """What the endpoint is shown: a user in its address goes before the token, as in httpx."""
+        return self._user or (f"Bearer {self._token}" if self._token is not None else None)
 
     def _ready(self) -> Client:
         """The client, made once."""
@@ -186,38 +189,6 @@ class Session:
             self._client.close()
 
 
-def _endpoint() -> str:
-    """The Hub's address as huggingface_hub has it. Raises UsageError for one that is none."""
-    from huggingface_hub import constants
-
-    endpoint = constants.ENDPOINT.rstrip("/")
-    try:
-        scheme, host, _ = origin(endpoint)
-    except ValueError:
-        scheme, host = "", ""
-    if scheme not in _DEFAULT_PORTS or not host or not endpoint.isprintable() or " " in endpoint:
-        raise UsageError(f"HF_ENDPOINT={endpoint!r} is no address of a Hub", "https://HOST")
-    return endpoint
-
-
-def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port of an address: what a token is given for."""
-    parts = urlsplit(url)
-    port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
-    return parts.scheme, (parts.hostname or "").lower(), port
-
-
-def _next_hop(url: str, place: str) -> str:
-    try:
-        target = urljoin(url, place)
-        scheme = origin(target)[0]
-    except ValueError:
-        raise NetworkTrouble(f"{urlsplit(url).netloc}: a redirect to no address") from None
-    if scheme not in _DEFAULT_PORTS or (scheme == "http" and urlsplit(url).scheme == "https"):
-        raise NetworkTrouble(f"{urlsplit(url).netloc}: a redirect to {scheme}:// is not followed")
-    return target
-
-
 def _answer(response: hub_retry.Response, span: Span | None, limit: int, url: str) -> Answer:
     status, headers, _ = response
     skipped = 0
@@ -226,7 +197,7 @@ def _answer(response: hub_retry.Response, span: Span | None, limit: int, url: st
     elif span is not None and status == 200:
         skipped = span.start  # Range was ignored: the file comes from its first byte
         if skipped > _MAX_SKIPPED_BYTES:
-            raise NetworkTrouble(f"{urlsplit(url).netloc} ignores range requests")
+            raise NetworkTrouble(f"{host_of(url)} ignores range requests")
     elif span is not None:
         _check_range(headers, span, url)
     whole = 200 <= status < 300 and span is None
@@ -237,14 +208,13 @@ def _answer(response: hub_retry.Response, span: Span | None, limit: int, url: st
 def _check_range(headers: Mapping[str, str], span: Span, url: str) -> None:
     said = headers.get("content-range", "")
     if not said.startswith(f"bytes {span.start}-") or "content-encoding" in headers:
-        raise NetworkTrouble(f"{urlsplit(url).netloc} answered a range request with other bytes")
+        raise NetworkTrouble(f"{host_of(url)} answered a range request with other bytes")
 
 
 def _bounded(response: hub_retry.Response, limit: int, *, refuse: bool) -> bytes:
     """The body up to `limit` bytes; what is longer is refused, or cut off."""
     parts: list[bytes] = []
     length = 0
-    latest = time.monotonic() + _PATIENCE + limit / _SLOWEST
     for part in response.body:
         parts.append(part)
         length += len(part)
@@ -252,6 +222,4 @@ def _bounded(response: hub_retry.Response, limit: int, *, refuse: bool) -> bytes
             if refuse:
                 raise NetworkTrouble(f"an answer of more than {limit:,} bytes")
             break
-        if time.monotonic() > latest:
-            raise hub_retry.NoAnswer("time-out", "the answer came too slowly")
     return b"".join(parts)[:limit]

@@ -10,10 +10,11 @@ from modelscope_cli.errors import MscopeError, NetworkTrouble, NotFound
 from modelscope_cli.facts import ModelRef
 from modelscope_cli.hub_names import is_commit
 from modelscope_cli.sources.base import Extent, OpenFile
+from modelscope_cli.sources.hub import all_headers
 from modelscope_cli.sources.hub import errors as hub_errors
 from modelscope_cli.sources.hub import listing as hub_listing
 from modelscope_cli.sources.hub.file import HubFile, Pieces
-from modelscope_cli.sources.hub.listing import Entry, Listing
+from modelscope_cli.sources.hub.listing import Entry
 from modelscope_cli.sources.hub.progress import Progress
 from modelscope_cli.sources.hub.queue import Queue
 from modelscope_cli.sources.hub.session import Answer, Session, Span
@@ -25,7 +26,10 @@ MAIN = "main"
 INDEX = "model.safetensors.index.json"
 _EXPIRED = (400, 401, 403, 404, 410)  # of an address that a redirect gave earlier
 _SUCCESS = (200, 206)
-SHORT_CUT_SECONDS = 5.0  # after that, asking every shard is sooner done
+# How long one answer for all shards is waited for: after that, asking each is sooner done.
+SHORT_CUT_SECONDS = 1.0
+_SECONDS_PER_SHARD = 0.025
+_MOST_SECONDS = 5.0
 
 
 class Guesses(NamedTuple):
@@ -74,7 +78,7 @@ class HubRepo:
             lambda: session.get(url, limit=hub_listing.MAX_LISTING_BYTES)
         )
         if guesses.all_headers:
-            one = hub_listing.headers_url(session.endpoint, self.id, INDEX)
+            one = all_headers.headers_url(session.endpoint, self.id, INDEX)
             self._headers = self._queue.submit(lambda: session.get(one))
         for guess in guesses.extents:
             self._submit(guess, revision)
@@ -104,8 +108,10 @@ class HubRepo:
         """Ask for all of these now: they will be read."""
         shards = [each for each in wanted if each.path.endswith(_SHARD)]
         self._submit_missing([each for each in wanted if not each.path.endswith(_SHARD)])
-        if self._headers is not None and shards:
-            self._take_all_headers(self._headers)
+        lacking = sum(not self._has(each) for each in shards)
+        if self._headers is not None and lacking > 1:  # one alone is as soon asked for itself
+            wait = SHORT_CUT_SECONDS + _SECONDS_PER_SHARD * lacking
+            self._take_all_headers(self._headers, min(wait, _MOST_SECONDS))
         self._submit_missing(shards)
 
     def open(self, path: str) -> OpenFile:
@@ -170,14 +176,17 @@ class HubRepo:
         self._coming.setdefault(extent.path, []).append((extent, future))
 
     def _ask_for(self, extent: Extent, revision: str) -> Answer | None:
-        """Bytes ahead of need; None where none came: who needs them asks again, and is told."""
+        """Bytes ahead of need; None where none came: who needs them asks again, and is told.
+
+        Raises NetworkTrouble, for which it was tried often enough.
+        """
         entry = self.files.get(extent.path)
         length = extent.length if entry is None else min(extent.length, entry.size - extent.offset)
         if length < 1 or self._queue.stopped:
             return None
         try:
             answer = self._get(extent.path, extent.offset, length, revision)
-        except MscopeError:
+        except NotFound:
             return None
         return answer if answer.status in _SUCCESS and not answer.is_page else None
 
@@ -215,14 +224,14 @@ class HubRepo:
         if answer.status == 206:
             self._places[path] = answer.url
 
-    def _take_all_headers(self, coming: Future[Answer]) -> None:
+    def _take_all_headers(self, coming: Future[Answer], seconds: float) -> None:
         """Where one answer holds every shard's header, no shard need be asked."""
         self._headers = None
         try:
-            answer = coming.result(SHORT_CUT_SECONDS)
+            answer = coming.result(seconds)
         except (MscopeError, TimeoutError):
             return
-        for path, head in hub_listing.heads(answer, Listing(self.commit, self.files)).items():
+        for path, head in all_headers.heads(answer, self.files).items():
             self._piece(path).add(0, head)
 
 

@@ -16,14 +16,18 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from modelscope_cli import places
-from modelscope_cli.hub_names import is_commit, repo_id_problem
-from modelscope_cli.sources.hub.listing import Entry
+from modelscope_cli.errors import MscopeError
+from modelscope_cli.hub_names import file_problem, is_commit, repo_id_problem
+from modelscope_cli.sources.hub.listing import MAX_FILE_BYTES, Entry
+from modelscope_cli.sources.local import LocalFile
 
 MAX_BYTES = 1_000_000_000  # of all packs together; the longest unused go first
 MAX_PACK_BYTES = 256_000_000
 _KEPT = 0.8  # of MAX_BYTES, after some had to go
 _MAGIC = b"mscope hub 1\n"
 _MAX_REFS = 1000
+_MAX_REFS_BYTES = 1_000_000
+_MAX_SECONDS = 253_402_300_799  # since 1970: the last that a date can be made of
 _PREFIX = "models--"
 
 Pieces = dict[str, dict[int, bytes]]  # by path, by where in the file they start
@@ -92,19 +96,12 @@ class Store:
     def refs(self, repo_id: str) -> dict[str, Ref]:
         """Every revision that was asked for."""
         try:
-            with open(self._path(repo_id, "refs.json"), "rb") as stream:
-                found = json.loads(stream.read(1_000_000))
-        except (OSError, ValueError, RecursionError):
+            found = json.loads(_bytes(self._path(repo_id, "refs.json"), _MAX_REFS_BYTES))
+        except (ValueError, RecursionError):
             return {}
         if not isinstance(found, dict):
             return {}
-        return {
-            name: Ref(commit, float(asked))
-            for name, value in found.items()
-            if isinstance(value, list) and len(value) == 2
-            for commit, asked in [value]
-            if isinstance(commit, str) and is_commit(commit) and isinstance(asked, (int, float))
-        }
+        return {name: ref for name, value in found.items() if (ref := _ref(value)) is not None}
 
     def set_ref(self, repo_id: str, revision: str, commit: str) -> None:
         """Remember that the Hub has just said which commit a revision is."""
@@ -201,44 +198,77 @@ def _packed(pack: Pack) -> list[bytes]:
     return [front, head, *parts]
 
 
+def _bytes(path: str, most: int) -> bytes:
+    """What a file holds; nothing where it is missing, too long, or a FIFO that would hang."""
+    try:
+        with LocalFile(path, path) as file:
+            return file.read_at(0, file.size) if file.size <= most else b""
+    except MscopeError:
+        return b""
+
+
+def _ref(value: Any) -> Ref | None:
+    """One row of `refs.json`; None where it is damaged."""
+    if not isinstance(value, list) or len(value) != 2:
+        return None
+    commit, asked = value
+    if not isinstance(commit, str) or not is_commit(commit):
+        return None
+    if type(asked) not in (int, float) or not 0 <= asked <= _MAX_SECONDS:  # nor is NaN
+        return None
+    return Ref(commit, float(asked))
+
+
 def _read_pack(path: str) -> Pack | None:
     """A pack as `_packed` wrote it; None where it is missing or damaged."""
-    try:
-        with open(path, "rb") as stream:
-            data = stream.read(MAX_PACK_BYTES + 1)
-    except OSError:
-        return None
+    data = _bytes(path, MAX_PACK_BYTES)
     at = len(_MAGIC) + 12
     length = int.from_bytes(data[at - 12 : at - 4], "little")
     head = data[at : at + length]
-    if data[: at - 12] != _MAGIC or len(data) > MAX_PACK_BYTES or len(head) != length:
+    if data[: at - 12] != _MAGIC or len(head) != length:
         return None
     if zlib.crc32(head) != int.from_bytes(data[at - 4 : at], "little"):
         return None
     try:
         return _unpacked(json.loads(head), memoryview(data)[at + length :])
-    except (ValueError, KeyError, TypeError):  # not as `_packed` writes it
-        return None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None  # not as `_packed` writes it
 
 
-def _unpacked(said: dict[str, Any], rest: memoryview) -> Pack | None:
-    if zlib.crc32(rest) != said["crc32"]:
-        return None
+def _unpacked(said: Any, rest: memoryview) -> Pack:
+    """Raises ValueError, or what Python does, for what `_packed` never writes."""
+    _require(zlib.crc32(rest) == said["crc32"])
+    files = {path: _entry(path, *row) for path, row in said["files"].items()}
     pieces: Pieces = {}
     done = 0
     for path, start, size in said["pieces"]:
+        _require(type(start) is int and type(size) is int and start >= 0 and size >= 0)
+        _require(path not in files or start + size <= files[path].size)
         pieces.setdefault(path, {})[start] = bytes(rest[done : done + size])
         done += size
-    return Pack({name: Entry(*entry) for name, entry in said["files"].items()}, pieces)
+    _require(done == len(rest))
+    return Pack(files, pieces)
+
+
+def _entry(path: str, size: Any, oid: Any) -> Entry:
+    _require(file_problem(path) is None and type(size) is int and 0 <= size < MAX_FILE_BYTES)
+    _require(oid is None or isinstance(oid, str))
+    return Entry(size, oid)
+
+
+def _require(fits: bool) -> None:
+    if not fits:
+        raise ValueError
 
 
 def _write(path: str, parts: list[bytes]) -> bool:
     """Write beside and rename: another process sees the old file or the new one, never half."""
     above = os.path.dirname(path)
     beside = f"{path}.{os.getpid()}.tmp"
+    how = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NONBLOCK", 0)  # no FIFO's reader
     try:
         os.makedirs(above, mode=0o700, exist_ok=True)
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+        with open(os.open(beside, how, 0o600), "wb") as stream:
             stream.writelines(parts)
         os.replace(beside, path)
     except OSError:
