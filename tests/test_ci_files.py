@@ -167,6 +167,25 @@ def test_hooks_pass_and_fail(runner: Runner) -> None:
     assert _hook("mscope-audit-files", runner.work, *files).returncode == 1
 
 
+def test_the_model_of_a_hook_may_be_a_setting(runner: Runner) -> None:
+    assert _hook("mscope-audit", runner.work).returncode == 2
+    (runner.work / "mscope.toml").write_text("model = './bad'\n")
+    done = _hook("mscope-audit", runner.work)
+    assert done.returncode == 1
+    assert "bad" in done.stdout
+
+
+def test_the_policy_of_weight_files_at_the_top_is_named(runner: Runner) -> None:
+    (runner.work / "good" / "model.safetensors").rename(runner.work / "model.safetensors")
+    policy = "[audit]\nformat = 'json'\nselect = ['M']\n[audit.limits]\nbytes = 1\n"
+    (runner.work / "mscope.toml").write_text(policy)
+    done = _hook("mscope-audit-files", runner.work, "model.safetensors")
+    assert done.returncode == 0
+    assert "not used" in done.stderr
+    done = _hook("mscope-audit-files", runner.work, "--config", "mscope.toml", "model.safetensors")
+    assert done.stdout.startswith("{")
+
+
 def test_the_lock_hook_checks_what_was_locked(runner: Runner) -> None:
     assert _hook("mscope-lock", runner.work).returncode == 2
     mscope = runner.path.partition(os.pathsep)[0]
