@@ -7,11 +7,9 @@ from typing import Any, NamedTuple
 
 from modelscope_cli import belonging, places, settings
 from modelscope_cli.audit import policy_file
-from modelscope_cli.audit.policy_file import Policies
+from modelscope_cli.audit.policy_file import Policies, Typed
 from modelscope_cli.errors import UsageError
 from modelscope_cli.report import Report
-
-_TYPED = "the command line"
 
 
 class Asked(NamedTuple):
@@ -32,20 +30,13 @@ def load(
     One that lies in a model under audit is never used. Raises UsageError.
     """
     found = _from_file(models, asked.path, config, isolated=isolated)
-    base = found.base
-    if asked.select:
-        base = policy_file.apply(base, {"select": list(asked.select)}, _TYPED)
-        found = found._replace(overrides=[_without(each, "select") for each in found.overrides])
-    if asked.ignore:
-        base = policy_file.apply(base, {"ignore": list(asked.ignore)}, _TYPED)
-    base = base._replace(strict=base.strict or asked.strict)
-    policy_file.require_a_rule(base, _TYPED)
-    return found._replace(base=base, fail_on=asked.fail_on or found.fail_on)
-
-
-def _without(override: Any, key: str) -> Any:
-    glob, table, place = override
-    return glob, {name: value for name, value in table.items() if name != key}, place
+    found = found._replace(
+        base=found.base._replace(strict=found.base.strict or asked.strict),
+        fail_on=asked.fail_on or found.fail_on,
+        typed=Typed(asked.select or (), asked.ignore or ()),
+    )
+    found.require_rules()
+    return found
 
 
 def _from_file(
