@@ -28,6 +28,7 @@ from modelscope_cli.sources.tree import Entry, Listing
 from modelscope_cli.target import BuiltinTarget, HubTarget, LocalTarget, Target
 
 _INDEX = ".index.json"
+_TELLING = (settings.OWN_FILE, LOCK)  # by their names alone
 
 
 @contextmanager
@@ -57,9 +58,19 @@ def audited(model: str, how: How, policies: Policies, lock: Lock | None = None) 
     try:
         with subject(model, how) as found:
             found.lock = lock
+            found.own_settings = _not_taken(found, policies.path)
             return engine.audit(found, policies.of(found.ref))
     except MscopeError as error:
         return Audited(ModelRef(model, "directory"), error=error)
+
+
+def _not_taken(found: Subject, policy: str | None) -> Sequence[str]:
+    """Settings in or beside a model, without the file that somebody has named."""
+    if policy is None or found.ref.path is None:
+        return found.own_settings
+    folder, named = os.path.dirname(found.ref.path), os.path.realpath(policy)
+    own = found.own_settings
+    return [each for each in own if os.path.realpath(os.path.join(folder, each)) != named]
 
 
 def _target(model: str, how: How) -> Target:
@@ -148,13 +159,23 @@ def _local(
     if ref.kind == "cache":
         repo = _repo_folder(ref.path)
         homes = [repo, os.path.join(os.path.dirname(repo), "blobs")]
-    own = settings.lying_in([ref.path], [])
-    if os.path.lexists(os.path.join(ref.path, LOCK)):
-        own.append(LOCK)
+    listing = tree.walk(ref.path, homes)
+    own = [each.path for each in listing.entries if _says_how(ref.path, each.path)]
     return Subject(
-        ref, opened, tree.walk(ref.path, homes), LocalSource(ref.path, ref),
-        pinned=pinned, verify=verify, own_settings=[os.path.basename(path) for path in own],
+        ref, opened, listing, LocalSource(ref.path, ref),
+        pinned=pinned, verify=verify, own_settings=own,
     )  # fmt: skip
+
+
+def _says_how(folder: str, path: str) -> bool:
+    """Whether a file of a model would be taken elsewhere: settings with the policy, or a lock.
+
+    Those deeper in it would be met on the way up, by who looks at the model from inside.
+    """
+    name = os.path.basename(path)
+    if name in (settings.OWN_FILE, settings.SHARED_FILE):
+        return settings.would_be_used(os.path.join(folder, path))
+    return name == LOCK
 
 
 def _repo_folder(path: str) -> str:
@@ -173,8 +194,18 @@ def _file(
     if isinstance(opened, ModelFacts):
         names |= {file.path for file in opened.files}
     entries = [each for each in tree.walk(folder).entries if each.path in names]
-    source = LocalSource(folder, ref)
-    return Subject(ref, opened, Listing(tuple(entries)), source, pinned=pinned, verify=verify)
+    own = [os.path.relpath(path, folder) for path in settings.lying_in(_around(folder), [])]
+    return Subject(
+        ref, opened, Listing(tuple(entries)), LocalSource(folder, ref),
+        pinned=pinned, verify=verify, own_settings=own,
+    )  # fmt: skip
+
+
+def _around(folder: str) -> list[str]:
+    """Where settings beside a file are met: in its folder, and on the way there from below."""
+    here = os.path.realpath(os.curdir)
+    inner = [each for each in settings.upward(here) if settings.inside(each, [folder])]
+    return [folder, *inner]
 
 
 def _verify(ref: ModelRef, how: How) -> Verify:
@@ -214,5 +245,5 @@ def _remote(ref: ModelRef, how: How) -> Iterator[Callable[..., Subject]]:
         entries = [Entry(path, each.size, hash=each.oid) for path, each in sorted(files.items())]
         yield lambda opened, pinned, verify: Subject(
             source.ref, opened, Listing(tuple(entries)), source, pinned=pinned, verify=verify,
-            own_settings=[path for path in files if path in (settings.OWN_FILE, LOCK)],
+            own_settings=[path for path in files if os.path.basename(path) in _TELLING],
         )  # fmt: skip

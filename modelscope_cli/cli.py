@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
         if not isinstance(answer, Answer):
             output.write()  # the help may still be in a buffer
             return answer or 0
-        return output.emit(answer.report, answer.output.destination())
+        return output.emit(answer.report, answer.output.destination(), answer.looked_at)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except SystemExit:  # Typer, printing help, met a pipe that nobody reads any more

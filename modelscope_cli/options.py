@@ -233,10 +233,11 @@ class ChecksOutput(Output):
 
 
 class Answer(NamedTuple):
-    """What a command hands back to `main`: what to say, and where."""
+    """What a command hands back to `main`: what to say, and where; never over `looked_at`."""
 
     report: Report
     output: Output
+    looked_at: Sequence[str | None] = ()
 
 
 def command(function: Callable[..., Report]) -> Callable[..., Answer]:
@@ -262,10 +263,8 @@ def command(function: Callable[..., Report]) -> Callable[..., Answer]:
         output: Output = next(group for group in taken.values() if isinstance(group, Output))
         writing.check(output.destination(), of_checks=isinstance(output, ChecksOutput))
         report = function(**values, **taken)
-        if output.output:
-            looked_at = _looked_at(report, values, taken.values())
-            writing.refuse_files_of(looked_at, output.destination())
-        return Answer(report, output)
+        looked_at = _looked_at(report, values, taken.values()) if output.output else ()
+        return Answer(report, output, looked_at)
 
     run.__name__, run.__doc__ = function.__name__, function.__doc__
     run.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]

@@ -26,37 +26,35 @@ class Destination(NamedTuple):
 
 
 def check(destination: Destination, *, of_checks: bool = False) -> None:
-    """Refuse what could not be written before anything is read. Raises UsageError.
+    """Refuse files of no known format before anything is read. Raises UsageError.
 
     `of_checks`: the report will be of rules, which CI services have formats for.
     """
     for path in destination.files:
         if (renderer := _renderer_for(path, of_checks=of_checks)).of_checks and not of_checks:
             raise UsageError(f"{path}: {renderer.name} is for what `mscope audit` finds")
-        folder = os.path.dirname(path) or "."
-        if not os.path.isdir(folder):
-            raise UsageError(f"{path}: cannot be written: there is no folder {folder}")
-        if os.path.isdir(path):
-            raise UsageError(f"{path}: cannot be written: it is a folder")
 
 
-def refuse_files_of(models: Iterable[str | None], destination: Destination) -> None:
-    """Refuse to write over a file of a model that was looked at. Raises UsageError.
+def _require_writable(path: str, roots: Sequence[str]) -> None:
+    """Raises UsageError for a place where no file can be, or where a model's own file is.
 
-    `models` are folders or files; an HF snapshot's links lead out of it, to what they name.
+    `roots` are folders and files that were looked at; an HF snapshot's links lead out of it, to
+    what they name.
     """
-    roots = [root for model in models if model is not None for root in _roots(model)]
-    for path in destination.files:
-        if not os.path.lexists(path) or _is_ours(path):
-            continue
-        folder, name = os.path.split(os.path.abspath(path))
-        itself = os.path.join(os.path.realpath(folder), name)
-        for root in roots:
-            if any(f"{each}{os.sep}".startswith(root) for each in (itself, os.path.realpath(path))):
-                raise UsageError(
-                    f"{path}: not written: it is there already, in the model that is looked at",
-                    "write to another name or folder",
-                )
+    folder, name = os.path.split(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise UsageError(f"{path}: cannot be written: there is no folder {folder}")
+    if os.path.isdir(path):
+        raise UsageError(f"{path}: cannot be written: it is a folder")
+    if not os.path.lexists(path) or _is_ours(path):
+        return
+    itself = os.path.join(os.path.realpath(folder), name)
+    for each in (itself, os.path.realpath(path)):
+        if any(f"{each}{os.sep}".startswith(root) for root in roots):
+            raise UsageError(
+                f"{path}: not written: it is there already, in the model that is looked at",
+                "write to another name or folder",
+            )
 
 
 def _roots(model: str) -> Iterable[str]:
@@ -78,15 +76,42 @@ def _is_ours(path: str) -> bool:
         return False
 
 
-def emit(report: Report, destination: Destination) -> int:
-    """Write the report everywhere it should go, notes to stderr; returns the exit code."""
+def emit(report: Report, destination: Destination, looked_at: Iterable[str | None] = ()) -> int:
+    """Write the report everywhere it should go, notes to stderr; returns the exit code.
+
+    A place that cannot be written takes none of the others with it: what is wrong with each is
+    said when all the rest is there. `looked_at` are folders and files whose contents stay as they
+    are. Raises UsageError.
+    """
     for note in report.notes:
         say(note, quiet=destination.quiet)
-    if not report.streamed:
-        _to_stdout(_pieces_for_stdout(report, destination))
+    failed: list[UsageError] = []
+    with _put_off(failed):
+        if not report.streamed:
+            _to_stdout(_pieces_for_stdout(report, destination))
     _annotate(report, destination)
-    _to_files(report, destination)
+    roots = [root for path in looked_at if path is not None for root in _roots(path)]
+    for path in destination.files:
+        with _put_off(failed):
+            _require_writable(path, roots)
+            _to_file(path, _pieces(report, _renderer_for(path), destination.units, terminal=False))
+    if failed:
+        raise _together(failed)
     return report.exit_code
+
+
+@contextlib.contextmanager
+def _put_off(failed: list[UsageError]) -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        failed.append(error)
+
+
+def _together(errors: Sequence[UsageError]) -> UsageError:
+    if len(errors) == 1:
+        return errors[0]
+    return UsageError("; ".join(each.message for each in errors), errors[0].hint)
 
 
 def _annotate(report: Report, destination: Destination) -> None:
@@ -95,18 +120,6 @@ def _annotate(report: Report, destination: Destination) -> None:
         return
     if _true(os.environ.get("GITHUB_ACTIONS")):
         sys.stderr.writelines(_pieces(report, RENDERERS["github"], "iec", terminal=False))
-
-
-def _to_files(report: Report, destination: Destination) -> None:
-    """Every file; one that cannot be written takes none of the others with it."""
-    failed: UsageError | None = None
-    for path in destination.files:
-        try:
-            _to_file(path, _pieces(report, _renderer_for(path), destination.units, terminal=False))
-        except UsageError as error:
-            failed = failed or error
-    if failed is not None:
-        raise failed
 
 
 def say(note: Note, *, quiet: bool = False) -> None:

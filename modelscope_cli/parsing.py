@@ -11,9 +11,9 @@ import typer
 from typer.core import TyperCommand
 
 from modelscope_cli import output, settings
-from modelscope_cli.errors import MscopeError, UsageError
+from modelscope_cli.errors import UsageError
 from modelscope_cli.escape import one_line
-from modelscope_cli.facts import Note
+from modelscope_cli.nearest import Run, beside
 
 # What changes the disk, or asks for another answer, is never a standing setting.
 _TYPED_ONLY = frozenset({"fix", "yes", "init", "list_", "explain"})
@@ -29,7 +29,7 @@ class SettingsCommand(TyperCommand):
             if param.name in _TYPED_ONLY or not param.name:
                 continue
             if param.param_type_name == "option" and param.envvar is None:
-                param.envvar = f"MSCOPE_{param.name.upper()}"
+                param.envvar = f"MSCOPE_{_spelled(param.name).upper()}"
                 param.show_envvar = False  # type: ignore[attr-defined]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -40,7 +40,22 @@ class SettingsCommand(TyperCommand):
         return rest
 
     def _fill(self, ctx: Any) -> None:
-        found = self._settings(ctx)
+        if _key(ctx) == "audit":
+            _take_model_of_environment(ctx.params)
+        run = Run(_key(ctx), ctx.params)
+        found = self._settings(ctx, run)
+        origins = self._take(ctx, found)
+        if run.command == "audit" and not _asked(ctx.params):
+            ctx.params["models"] = run.models_of(found)
+        _one_format(ctx, {param.name: origin for param, origin in origins})
+        for path in found.ignored:
+            output.say(run.not_used(path), quiet=ctx.params["quiet"])
+        if ctx.params["verbose"]:
+            for param, origin in origins:
+                sys.stderr.write(_origin_line(param, ctx.params[param.name], origin))
+
+    def _take(self, ctx: Any, found: settings.Settings) -> list[tuple[Any, str]]:
+        """Fill in what the settings say; every option that is set, and where that came from."""
         values = found.for_command(_key(ctx))
         if _key(ctx) == "audit":
             values = {key: each for key, each in values.items() if key not in _policy_keys()}
@@ -49,44 +64,22 @@ class SettingsCommand(TyperCommand):
             if param.name in _NOT_SETTINGS or param.name is None:
                 continue
             origin = ctx.get_parameter_source(param.name).name
-            if origin == "DEFAULT" and param.name in values:
-                ctx.params[param.name] = _typed(ctx, param, values[param.name], found)
+            if origin == "DEFAULT" and _spelled(param.name) in values:
+                value = values[_spelled(param.name)]
+                ctx.params[param.name] = _typed(ctx, param, value, found)
                 origin = found.path or ""
             if origin not in ("DEFAULT", "DEFAULT_MAP"):
                 origins.append((param, origin))
-        _one_format(ctx, {param.name: origin for param, origin in origins})
-        for path in found.ignored:
-            text = f"{path}: not used: settings inside the model being looked at are never taken"
-            output.say(Note(text), quiet=ctx.params["quiet"])
-        if ctx.params["verbose"]:
-            for param, origin in origins:
-                sys.stderr.write(_origin_line(param, ctx.params[param.name], origin))
+        return origins
 
-    def _settings(self, ctx: Any) -> settings.Settings:
+    def _settings(self, ctx: Any, run: Run) -> settings.Settings:
         if ctx.params["isolated"]:
             return settings.Settings(None, {})
         path = ctx.params["config"]
-        found = settings.read(path) if path else self._nearest(ctx)
+        found = run.named(path) if path else run.nearest()
         if found.table:
             settings.check_keys(found, _known_settings())
         return found
-
-    def _nearest(self, ctx: Any) -> settings.Settings:
-        """The nearest file that lies in no model of this run, not in one that it names itself."""
-        typed = ctx.params.get("model")
-        others = [ctx.params.get("diff"), *(ctx.params.get("models") or ())]
-        models = [folder for each in others if each for folder in _folders(each)]
-        if "model" in ctx.params:
-            models = _folders(typed) + models
-        while True:
-            found = settings.find(models)
-            named = found.for_command(_key(ctx)).get("model")
-            if typed or found.path is None or not isinstance(named, str):
-                return _with_those_in(models, found)
-            folders = _folders(_beside(found.path, named))
-            if not settings.inside(os.path.dirname(found.path), folders):
-                return _with_those_in([*models, *folders], found)
-            models += folders
 
 
 # What vLLM's users type: taken, and not in the help.
@@ -104,12 +97,6 @@ def _own_name(word: str, params: list[Any]) -> str:
     if own is None or not any(own in param.opts for param in params):
         return word
     return f"{own}{equals}{value}"
-
-
-def _with_those_in(models: list[str], found: settings.Settings) -> settings.Settings:
-    """`found`, and among what is ignored the files that lie in the models themselves."""
-    more = settings.lying_in(models, (*found.ignored, *([found.path] if found.path else [])))
-    return found._replace(ignored=(*found.ignored, *more))
 
 
 _STRENGTH = ("COMMANDLINE", "ENVIRONMENT")  # stronger than a settings file
@@ -131,7 +118,7 @@ def _one_format(ctx: Any, origins: Mapping[str, str]) -> None:
 
 def _typed(ctx: Any, param: Any, value: Any, found: settings.Settings) -> Any:
     """A TOML value as the option would have it: of its type, through the same checks."""
-    place = f"{found.path}: {param.name}"
+    place = f"{found.path}: {_spelled(param.name)}"
     if getattr(param, "multiple", False):
         value = [value] if isinstance(value, str) else value
         fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
@@ -149,7 +136,7 @@ def _typed(ctx: Any, param: Any, value: Any, found: settings.Settings) -> Any:
         raise UsageError(f"{found.path}: {error.message}", error.hint) from error
     except typer.TyperException as error:
         raise UsageError(f"{place}: {error.format_message()}") from error
-    return _beside(found.path or "", value) if param.name == "model" else value
+    return beside(found.path or "", value) if param.name == "model" else value
 
 
 def _toml_type(name: str) -> tuple[type, str]:
@@ -159,36 +146,20 @@ def _toml_type(name: str) -> tuple[type, str]:
     return (int, "a whole number") if name.startswith("int") else (str, "a string")
 
 
-def _beside(path: str, model: str) -> str:
-    """A path in a settings file starts from that file's folder, whatever the current one is."""
-    from modelscope_cli import target
-
-    folder = os.path.dirname(path)
-    if model.startswith("~") or os.path.realpath(folder) == os.path.realpath("."):
-        return model
-    beside = os.path.join(folder, model.removeprefix("./"))
-    try:
-        parsed = target.parse(model)
-    except MscopeError:
-        return model  # whoever opens it says what is wrong
-    may_be = isinstance(parsed, target.HubTarget) and parsed.may_be_path
-    if isinstance(parsed, target.LocalTarget) or (may_be and os.path.lexists(beside)):
-        return beside
-    return model
+def _asked(params: Mapping[str, Any]) -> bool:
+    """Whether models were named in any of the ways of a command that takes many."""
+    return any(params[name] for name in ("models", "from_", "cached"))
 
 
-def _folders(model: str | None) -> list[str]:
-    """The folders that must not configure us: MODEL's, or the current one if it is the model."""
-    from modelscope_cli.load import holds_a_model
+def _take_model_of_environment(params: dict[str, Any]) -> None:
+    """`$MSCOPE_MODEL` stands for MODEL, also where several could be named: it is one name."""
+    if not _asked(params) and (named := os.environ.get("MSCOPE_MODEL")):
+        params["models"] = [named]
 
-    if model is None:
-        return ["."] if holds_a_model(".") else []
-    path = os.path.expanduser(model)
-    if os.path.isdir(path):
-        return [path]
-    if not os.path.exists(path):
-        return []
-    return [os.path.dirname(path) or ".", os.path.dirname(os.path.realpath(path))]
+
+def _spelled(name: str) -> str:
+    """An option as it is written: `from_` is `from`, which Python keeps for itself."""
+    return name.rstrip("_")
 
 
 def _key(ctx: Any) -> str:
@@ -203,10 +174,10 @@ def _known_settings() -> dict[str, set[str]]:
     from modelscope_cli.commands import COMMANDS
 
     known = {
-        row.key: set(inspect.signature(row.load()).parameters) - _NOT_SETTINGS
+        row.key: set(map(_spelled, set(inspect.signature(row.load()).parameters) - _NOT_SETTINGS))
         for row in COMMANDS.values()
     }
-    return {**known, "audit": known["audit"] | _policy_keys()}
+    return {**known, "audit": known["audit"] | _policy_keys() | {"model"}}
 
 
 def _policy_keys() -> frozenset[str]:
@@ -221,4 +192,4 @@ def _origin_line(param: Any, value: Any, origin: str) -> str:
         "COMMANDLINE": "the command line",
         "ENVIRONMENT": f"the environment ({param.envvar})",
     }.get(origin, origin)
-    return f"mscope: {param.name} = {one_line(str(value))} (from {one_line(source)})\n"
+    return f"mscope: {_spelled(param.name)} = {one_line(str(value))} (from {one_line(source)})\n"

@@ -65,10 +65,9 @@ def all_of(lock: Lock) -> list[str]:
 
 def refuse_inside(models: Sequence[str], lock: str) -> None:
     """A lock that lies in a model could have come with it. Raises UsageError."""
-    from modelscope_cli import policies, settings
+    from modelscope_cli import belonging, settings
 
-    folder = os.path.dirname(os.path.abspath(lock))
-    if settings.inside(folder, policies.folders(models)):
+    if settings.is_foreign(lock, belonging.folders(models)):
         raise UsageError(
             f"{lock}: a lock inside the model that it locks says nothing",
             "run from another folder, or --lock FILE",

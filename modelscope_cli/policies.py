@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from modelscope_cli import places, settings
+from modelscope_cli import belonging, places, settings
 from modelscope_cli.audit import policy_file
-from modelscope_cli.audit.policy_file import Policies
+from modelscope_cli.audit.policy_file import Policies, Typed
 from modelscope_cli.errors import UsageError
 from modelscope_cli.report import Report
-
-_TYPED = "the command line"
 
 
 class Asked(NamedTuple):
@@ -33,34 +30,27 @@ def load(
     One that lies in a model under audit is never used. Raises UsageError.
     """
     found = _from_file(models, asked.path, config, isolated=isolated)
-    base = found.base
-    if asked.select:
-        base = policy_file.apply(base, {"select": list(asked.select)}, _TYPED)
-        found = found._replace(overrides=[_without(each, "select") for each in found.overrides])
-    if asked.ignore:
-        base = policy_file.apply(base, {"ignore": list(asked.ignore)}, _TYPED)
-    base = base._replace(strict=base.strict or asked.strict)
-    policy_file.require_a_rule(base, _TYPED)
-    return found._replace(base=base, fail_on=asked.fail_on or found.fail_on)
-
-
-def _without(override: Any, key: str) -> Any:
-    glob, table, place = override
-    return glob, {name: value for name, value in table.items() if name != key}, place
+    found = found._replace(
+        base=found.base._replace(strict=found.base.strict or asked.strict),
+        fail_on=asked.fail_on or found.fail_on,
+        typed=Typed(asked.select or (), asked.ignore or ()),
+    )
+    found.require_rules()
+    return found
 
 
 def _from_file(
     models: Sequence[str], path: str | None, config: str | None, *, isolated: bool
 ) -> Policies:
     if path is not None:
-        _refuse_own(models, path, "--policy")
+        belonging.refuse(path, models, "--policy")
         return _read(path, settings.document(path, "--policy"), required=True)
     if config is not None:
-        _refuse_own(models, config, "--config")
+        belonging.refuse(config, models, "--config")
         return _read(config, settings.document(config, "--config"))
     if isolated:
         return Policies()
-    near = settings.find(folders(models)).path
+    near = settings.find(belonging.folders(models)).path
     return Policies() if near is None else _read(near, settings.document(near))
 
 
@@ -71,7 +61,7 @@ def _read(path: str, document: dict[str, Any], *, required: bool = False) -> Pol
     shared = isinstance(ours, dict) and "audit" in ours
     table = ours.get("audit") if shared and isinstance(ours, dict) else document.get("audit")
     if table is None and not required:
-        return Policies()
+        return Policies(path=path)
     if not isinstance(table, dict):
         raise UsageError(f"{path}: has no [audit] table", "mscope audit --init writes one")
     place = "tool.mscope.audit" if shared else "audit"
@@ -82,26 +72,6 @@ def _read(path: str, document: dict[str, Any], *, required: bool = False) -> Pol
 def _is_policy(key: str) -> bool:
     """Whether a key is the policy's; others are settings of the command, and checked as such."""
     return key.replace("-", "_") in policy_file.NAMES
-
-
-def _refuse_own(models: Sequence[str], path: str, flag: str) -> None:
-    if settings.inside(os.path.dirname(os.path.abspath(path)), folders(models)):
-        raise UsageError(
-            f"{flag} {path}: lies in a model that is audited: it cannot say what passes",
-            "copy it elsewhere, and read it first",
-        )
-
-
-def folders(models: Sequence[str]) -> list[str]:
-    """The folders on this disk that are models under audit, or hold one."""
-    found = []
-    for model in models:
-        path = os.path.expanduser(model)
-        if os.path.isdir(path):
-            found.append(path)
-        elif os.path.exists(path):
-            found.append(os.path.dirname(os.path.realpath(path)))
-    return found
 
 
 def write_start() -> Report:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelscope_cli.errors import UsageError, did_you_mean
@@ -12,6 +12,7 @@ OWN_FILE = "mscope.toml"
 SHARED_FILE = "pyproject.toml"
 _TABLE_MARK = b"tool.mscope"
 _MAX_BYTES = 1_000_000
+_MOST_LINKS = 40  # as many as Linux follows
 
 
 class Settings(NamedTuple):
@@ -28,24 +29,23 @@ class Settings(NamedTuple):
         return {**common, **(own if isinstance(own, Mapping) else {})}
 
 
-def find(models: Iterable[str]) -> Settings:
+def find(models: Sequence[str]) -> Settings:
     """The nearest `mscope.toml`, else `pyproject.toml` with `[tool.mscope]`, going upward.
 
-    A file inside one of the folders `models`, or in an HF cache, is never used: a model must
-    not configure who inspects it.
+    A file inside one of the folders `models`, or in an HF cache, is never used, nor a link to
+    one: a model must not configure who inspects it.
     """
     ignored: list[str] = []
     try:
         start = os.getcwd()
     except FileNotFoundError:  # the current folder was removed
         return Settings(None, {})
-    for folder in _upward(start):
+    for folder in upward(start):
         for path in (os.path.join(folder, OWN_FILE), os.path.join(folder, SHARED_FILE)):
             if not os.path.isfile(path):
                 continue
-            foreign = _of_a_cached_repo(folder) or inside(folder, models)
-            if foreign:
-                ignored += [path] if _would_be_used(path) else []
+            if is_foreign(path, models):
+                ignored += [path] if would_be_used(path) else []
             elif (table := _table(path)) is not None:
                 return Settings(path, table, tuple(ignored))
     return Settings(None, {}, tuple(ignored))
@@ -61,7 +61,7 @@ def lying_in(folders: Iterable[str], known: Iterable[str]) -> list[str]:
     for folder in folders:
         for path in (os.path.join(folder, OWN_FILE), os.path.join(folder, SHARED_FILE)):
             real = os.path.realpath(path)
-            if os.path.isfile(path) and real not in seen and _would_be_used(path):
+            if real not in seen and would_be_used(path):
                 found.append(path)
                 seen.add(real)
     return found
@@ -69,16 +69,21 @@ def lying_in(folders: Iterable[str], known: Iterable[str]) -> list[str]:
 
 def read(path: str) -> Settings:
     """The settings of a file that the user named. Raises UsageError."""
-    if not os.path.isfile(path):
-        raise UsageError(f"--config {path}: there is no such file")
+    _require_file(path, "--config")
     return Settings(path, _table(path) or {})
 
 
 def document(path: str, flag: str = "") -> dict[str, Any]:
     """A whole TOML file as it is written, keys and all. Raises UsageError."""
-    if not os.path.isfile(path):
-        raise UsageError(f"{flag} {path}: there is no such file".lstrip())
+    _require_file(path, flag)
     return _parsed(path, _bounded(path))
+
+
+def _require_file(path: str, flag: str) -> None:
+    if not os.path.isfile(path):
+        what = "it is no file" if os.path.exists(path) else "there is no such file"
+        what = "it is a folder" if os.path.isdir(path) else what
+        raise UsageError(f"{flag} {path}: {what}".lstrip())
 
 
 def check_keys(settings: Settings, commands: Mapping[str, Iterable[str]]) -> None:
@@ -106,7 +111,8 @@ def _require_known(path: str | None, key: str, known: Iterable[str], whose: str 
         raise UsageError(f"{path}: unknown setting{whose} {key!r}", hint)
 
 
-def _upward(folder: str) -> Iterable[str]:
+def upward(folder: str) -> Iterable[str]:
+    """A folder and all above it."""
     while True:
         yield folder
         parent = os.path.dirname(folder)
@@ -121,8 +127,35 @@ def inside(folder: str, outer: Iterable[str]) -> bool:
     return any(inner.startswith(os.path.join(os.path.realpath(each), "")) for each in outer)
 
 
-def _would_be_used(path: str) -> bool:
+def is_foreign(path: str, models: Sequence[str]) -> bool:
+    """Whether a file, or one that its links lead over, lies in a model or a repo of an HF cache."""
+    places = [os.path.dirname(each) for each in _hops(os.path.abspath(path))]
+    return any(
+        _of_a_cached_repo(each) or _of_a_cached_repo(os.path.realpath(each)) or inside(each, models)
+        for each in places
+    )
+
+
+def _hops(path: str) -> Iterator[str]:
+    """A path, and where each link on the way from it leads."""
+    for _ in range(_MOST_LINKS):
+        yield path
+        if not os.path.islink(path):
+            return
+        path = os.path.normpath(os.path.join(os.path.realpath(os.path.dirname(path)), _link(path)))
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:  # gone meanwhile
+        return path
+
+
+def would_be_used(path: str) -> bool:
     """Whether a file in a model looks like settings; it is not parsed."""
+    if not os.path.isfile(path):
+        return False
     if os.path.basename(path) == OWN_FILE:
         return True
     try:
@@ -170,7 +203,7 @@ def _parsed(path: str, raw: bytes) -> dict[str, Any]:
     import tomllib  # 3 ms, only where a settings file is there
 
     try:
-        return tomllib.loads(raw.decode("utf-8"))
+        return tomllib.loads(raw.decode("utf-8-sig"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
     except RecursionError as error:

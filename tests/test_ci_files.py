@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -107,6 +108,29 @@ def test_inputs_are_options(runner: Runner) -> None:
     assert done.returncode == 2
 
 
+def test_args_may_be_on_several_lines(runner: Runner) -> None:
+    done = runner.step(AUDIT, models="bad", args="--select F\n\n  --ignore F001 \n--ignore F006\n")
+    assert "F002" in done.stdout
+    assert "P001" not in done.stdout
+    found = json.loads(Path(runner.outputs["json"]).read_text("utf-8"))
+    assert {each["rule"] for each in found["findings"]}.isdisjoint({"F001", "F006"})
+
+
+@pytest.mark.parametrize(
+    ("locked", "code"),
+    [("true", 2), ("TRUE", 2), ("True", 2), ("false", 0), ("False", 0), ("", 0),
+     ("yes", 2), ("truee", 2), ("::error::x\n::error::y", 2)],
+)  # fmt: skip
+def test_locked_is_a_word_in_any_case(runner: Runner, locked: str, code: int) -> None:
+    done = runner.step(AUDIT, models="good", locked=locked)
+    assert done.returncode == code
+    assert runner.outputs["exit-code"] == str(code)
+    if code:
+        no_lock = locked.lower() == "true"
+        assert ("mscope.lock" if no_lock else "locked takes true or false, not ") in done.stderr
+    assert not any(line.startswith("::error::") for line in done.stderr.splitlines())
+
+
 def test_inputs_are_never_run(runner: Runner) -> None:
     hostile = "$(touch owned); `touch owned`; ' \" && touch owned"
     done = runner.step(AUDIT, models=hostile, policy=hostile, args=hostile)
@@ -117,9 +141,18 @@ def test_inputs_are_never_run(runner: Runner) -> None:
     assert runner.outputs["exit-code"] != "0"
 
 
-@pytest.mark.parametrize(("version", "what"), [("", str(ROOT)), ("1.2", "modelscope-cli==1.2")])
+@pytest.mark.parametrize(
+    ("inputs", "what"),
+    [
+        ({}, f"{ROOT}[scan]"),
+        ({"version": "1.2"}, "modelscope-cli[scan]==1.2"),
+        ({"extras": ""}, str(ROOT)),
+        ({"extras": "scan,live", "version": "1.2"}, "modelscope-cli[scan,live]==1.2"),
+        ({"extras": "$(touch owned)"}, f"{ROOT}[$(touch owned)]"),
+    ],
+)
 def test_the_install_step_makes_an_environment_of_its_own(
-    runner: Runner, version: str, what: str
+    runner: Runner, inputs: dict[str, str], what: str
 ) -> None:
     """With a `python` that says what it was asked for: nothing is downloaded here."""
     fake = runner.temp / "python"
@@ -129,12 +162,13 @@ def test_the_install_step_makes_an_environment_of_its_own(
         encoding="utf-8",
     )
     fake.chmod(0o755)
-    done = runner.step(INSTALL, python=str(fake), version=version)
+    done = runner.step(INSTALL, python=str(fake), **inputs)
     assert done.returncode == 0, done.stderr
     asked = (runner.temp / "asked").read_text("utf-8").splitlines()
     assert asked[0] == f"-m venv {runner.temp}/mscope"
     assert asked[1].startswith("-m pip install ")
     assert asked[1].endswith(f" {what}")
+    assert not (runner.work / "owned").exists()
     assert (runner.temp / "GITHUB_PATH").read_text().strip() == f"{runner.temp}/mscope/bin"
 
 
@@ -165,6 +199,25 @@ def test_hooks_pass_and_fail(runner: Runner) -> None:
     assert all(pattern.search(each) for each in files)
     assert _hook("mscope-audit-files", runner.work, *files[:1]).returncode == 0
     assert _hook("mscope-audit-files", runner.work, *files).returncode == 1
+
+
+def test_the_model_of_a_hook_may_be_a_setting(runner: Runner) -> None:
+    assert _hook("mscope-audit", runner.work).returncode == 2
+    (runner.work / "mscope.toml").write_text("model = './bad'\n")
+    done = _hook("mscope-audit", runner.work)
+    assert done.returncode == 1
+    assert "bad" in done.stdout
+
+
+def test_the_policy_of_weight_files_at_the_top_is_named(runner: Runner) -> None:
+    (runner.work / "good" / "model.safetensors").rename(runner.work / "model.safetensors")
+    policy = "[audit]\nformat = 'json'\nselect = ['M']\n[audit.limits]\nbytes = 1\n"
+    (runner.work / "mscope.toml").write_text(policy)
+    done = _hook("mscope-audit-files", runner.work, "model.safetensors")
+    assert done.returncode == 0
+    assert "not used" in done.stderr
+    done = _hook("mscope-audit-files", runner.work, "--config", "mscope.toml", "model.safetensors")
+    assert done.stdout.startswith("{")
 
 
 def test_the_lock_hook_checks_what_was_locked(runner: Runner) -> None:

@@ -83,7 +83,6 @@ def test_the_configurations_of_two_models_differ(run: Run, model: Path, tmp_path
         (["params", "--exclude", "*"], "leaves no tensor"),
         (["params", "-o", "out.foo"], ".csv .json .jsonl .markdown .md .ndjson .tsv .txt"),
         (["params", "-o", "out"], "no output format has the ending ''"),
-        (["params", "-o", "no/such/folder/out.json"], "there is no folder"),
         (["params", "--config", "no.toml"], "there is no such file"),
         (["config", "--get", "rope_tetha"], "did you mean rope_theta?"),
         (["config", "--get", "x", "--diff", "builtin:llama3-8b"], "exclude each other"),
@@ -106,12 +105,15 @@ def _with(tmp_path: Path, settings: str) -> Path:
     return folders.write(tmp_path / "work", {"mscope.toml": settings})
 
 
-def test_an_output_that_cannot_be_written_is_found_before_the_model_is(
-    run: Run, tmp_path: Path
-) -> None:
+def test_an_output_of_no_format_is_found_before_the_model_is(run: Run) -> None:
     _refused(run, 2, "params", "./no-such-model", "-o", "x.foo", said="x.foo")
-    (tmp_path / "folder.json").mkdir()
-    _refused(run, 2, "params", "./nope", "-o", str(tmp_path / "folder.json"), said="it is a folder")
+
+
+def test_an_output_that_cannot_be_written_is_said_beside_the_answer(run: Run) -> None:
+    done = run("params", "-o", "no/such/folder/out.json")
+    assert done.code == 2
+    assert "no/such/folder/out.json: cannot be written: there is no folder" in done.err
+    assert done.out == run("params").out
 
 
 def test_an_output_that_fails_while_it_is_written(

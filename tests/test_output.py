@@ -43,12 +43,9 @@ def _report(rows: int = 2, **changes: Any) -> Report:
         ("x", "no output format has the ending ''"),
         ("x.yaml", "no output format has the ending '.yaml'"),
         (".json", "no output format has the ending ''"),
-        ("no/x.json", "there is no folder"),
-        ("folder.json", "it is a folder"),
     ],
 )
-def test_what_could_not_be_written(tmp_path: Path, name: str, said: str) -> None:
-    (tmp_path / "folder.json").mkdir()
+def test_what_has_no_format(tmp_path: Path, name: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         output.check(Destination(files=[str(tmp_path / name)]))
 
@@ -149,6 +146,49 @@ def test_a_large_answer_is_written_in_blocks(monkeypatch: pytest.MonkeyPatch) ->
     output.emit(_report(50_000), Destination("jsonl"))
     assert stream.getvalue().count("\n") == 50_000
     assert stream.writes < 30
+
+
+# What cannot be written takes nothing else with it
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("no/x.json", "there is no folder"), ("folder.json", "it is a folder")],
+)
+def test_a_place_where_no_file_can_be(
+    tmp_path: Path, name: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder.json").mkdir()
+    files = [str(tmp_path / each) for each in (name, "a.csv", "b.md")]
+    output.check(Destination(files=files))  # the ending is one
+    with pytest.raises(UsageError, match=said):
+        output.emit(_report(), Destination("jsonl", files))
+    assert capsys.readouterr().out == '{"name": "w0"}\n{"name": "w1"}\n'
+    assert (tmp_path / "a.csv").exists()
+    assert (tmp_path / "b.md").exists()
+
+
+def test_every_place_that_fails_is_named(tmp_path: Path, capsys: object) -> None:
+    files = [str(tmp_path / each) for each in ("no/x.json", "a.csv", "nor/y.md")]
+    with pytest.raises(UsageError, match=r"no/x\.json: .*; .*nor/y\.md: "):
+        output.emit(_report(), Destination(files=files))
+    assert (tmp_path / "a.csv").exists()
+
+
+def test_files_are_there_although_stdout_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+        def fileno(self) -> int:
+            raise OSError(9, "Bad file descriptor")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    with pytest.raises(UsageError, match="stdout cannot be written"):
+        output.emit(_report(), Destination(files=[str(tmp_path / "a.csv")]))
+    assert (tmp_path / "a.csv").read_bytes() == b"name\nw0\nw1\n"
 
 
 # Notes

@@ -129,6 +129,30 @@ def test_settings_inside_an_hf_cache(run: Run, tmp_path: Path) -> None:
         assert _not_used(done)
 
 
+def test_settings_that_are_named_and_lie_in_the_model(run: Run, work: Path, tmp_path: Path) -> None:
+    model = Path(_model(work))
+    _set(model, "format = 'json'")
+    (tmp_path / "linked.toml").symlink_to(model / "mscope.toml")
+    for cwd, name, path in (
+        (tmp_path, _model(work), "linked.toml"),
+        (model, ".", "mscope.toml"),
+        (model, "", "mscope.toml"),
+    ):
+        done = run("params", *filter(None, [name]), "--config", path, cwd=cwd)
+        assert done.code == 2
+        assert f"--config {path}: lies in a model that is looked at" in done.err
+    done = run("params", "model.safetensors", "--config", "mscope.toml", cwd=model)
+    assert _is_json(done)  # the model is that one file
+    _set(model, "model = '.'")
+    assert run("params", "--config", str(model / "mscope.toml"), cwd=tmp_path).code == 2
+
+
+def test_a_link_on_the_way_up_that_leads_into_the_model(run: Run, work: Path) -> None:
+    _set(Path(_model(work)), "format = 'json'")
+    (work / "mscope.toml").symlink_to(Path(_model(work)) / "mscope.toml")
+    assert _not_used(run("params", _model(work), cwd=work))
+
+
 def test_the_note_can_be_muted(run: Run, work: Path) -> None:
     model = Path(_model(work))
     _set(model, "format = 'json'")

@@ -14,17 +14,29 @@ from modelscope_cli.dtypes import DTYPES, TORCH
 from modelscope_cli.errors import UsageError, did_you_mean
 from modelscope_cli.facts import ModelRef
 
+TYPED = "the command line"
 TOP_KEYS = ("fail_on", "strict", "models")
 Set = Callable[[Policy, str, Any], Policy]  # the policy with what a key says, at a place
 
 
+class Typed(NamedTuple):
+    """Rules that the command line selects and ignores."""
+
+    select: Sequence[str] = ()
+    ignore: Sequence[str] = ()
+
+
 class Policies(NamedTuple):
-    """The policy of every model. `overrides` are globs and what holds where they fit, in order."""
+    """The policy of every model. `overrides` are globs and what holds where they fit, in order.
+
+    `typed` is what the command line says: stronger than all of it.
+    """
 
     base: Policy = Policy()
     overrides: Sequence[tuple[str, Mapping[str, Any], str]] = ()
     fail_on: str = ERROR
     path: str | None = None
+    typed: Typed = Typed()
 
     def of(self, ref: ModelRef) -> Policy:
         """What holds for one model: the base, then each override that fits, in order."""
@@ -32,7 +44,13 @@ class Policies(NamedTuple):
         for glob, table, place in self.overrides:
             if any(fnmatch.fnmatchcase(name, glob) for name in (ref.target, ref.id) if name):
                 policy = apply(policy, table, place)
-        return policy
+        return over(policy, self.typed)
+
+    def require_rules(self) -> None:
+        """Raises UsageError where the command line leaves nothing of what some model is held to."""
+        each = [self.base, *(apply(self.base, table, place) for _, table, place in self.overrides)]
+        for policy in each:
+            require_a_rule(over(policy, self.typed), TYPED)
 
 
 def read(table: Mapping[str, Any], path: str, place: str = "audit") -> Policies:
@@ -69,7 +87,11 @@ def _overrides(base: Policy, models: Any, where: str) -> list[tuple[str, Mapping
 
 def require_a_rule(policy: Policy, where: str) -> None:
     """Raises UsageError where nothing would be audited at all."""
-    if all(policy.why_ignored(rule.id) is not None for rule in rules.selected(policy)):
+    selected = rules.selected(policy)
+    if not selected:
+        names = ", ".join(policy.select)
+        raise UsageError(f"{where}: {names} has no rules yet: nothing would be audited")
+    if all(policy.why_ignored(rule.id) is not None for rule in selected):
         raise UsageError(f"{where}: every rule that is selected is ignored: nothing is left")
 
 
@@ -79,6 +101,22 @@ def apply(policy: Policy, table: Mapping[str, Any], where: str) -> Policy:
         if key in table:
             policy = setter(policy, f"{where}.{key.replace('_', '-')}", table[key])
     return policy
+
+
+def over(policy: Policy, typed: Typed) -> Policy:
+    """A policy with what the command line says: it wins over any file.
+
+    Raises UsageError where it contradicts itself.
+    """
+    if typed.select:
+        policy = _select(policy, f"{TYPED}, --select", list(typed.select))
+    place = f"{TYPED}, --ignore"
+    if typed.select and typed.ignore:
+        return _ignore(policy, place, list(typed.ignore))
+    ignored = [rules.check_name(name, place) for name in typed.ignore]
+    # What a file selects by its ID is stronger than a family there, and not here.
+    ignored += [name for name in policy.select if name[0] in ignored]
+    return policy._replace(ignore={**policy.ignore, **dict.fromkeys(ignored, "")})
 
 
 def _select(policy: Policy, place: str, value: Any) -> Policy:
@@ -158,6 +196,21 @@ def _dtype(place: str, typed: str) -> str:
     return name
 
 
+def _quantization(place: str, value: Any) -> tuple[str, ...]:
+    return tuple(_scheme(place, each.lower()) for each in values.texts(place, value))
+
+
+def _scheme(place: str, name: str) -> str:
+    """A scheme, its kind (`fp8` of `fp8-block`), or a library that packs, as M006 takes them."""
+    from modelscope_cli.audit import policy_schemes
+
+    known = policy_schemes.names()
+    if name not in known:
+        near = did_you_mean(name, known) or "none, any, or such as nf4, gptq, fp8, q4_k"
+        raise UsageError(f"{place}: there is no quantization {name!r}", near)
+    return name
+
+
 def _lower(place: str, value: Any) -> tuple[str, ...]:
     return tuple(each.lower() for each in values.texts(place, value))
 
@@ -176,7 +229,7 @@ LIMITS: Mapping[str, Convert] = {
     "bytes": values.size,
     "largest_tensor": values.size,
     "dtypes": _dtypes,
-    "quantization": _lower,
+    "quantization": _quantization,
 }
 MEMORY: Mapping[str, Convert] = {
     "fits": values.text,

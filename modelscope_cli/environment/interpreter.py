@@ -102,7 +102,7 @@ def _asked(program: str, prefix: str, chosen: str) -> Interpreter:
     told = marked(answer)
     if told is not None and (found := _understood(told, program, chosen)) is not None:
         return found
-    if not layout.site_folders(prefix):
+    if not layout.may_be_program(program) or not layout.site_folders(prefix):
         raise NotFound(f"{chosen}: {program} is no Python that answers: {_why_not(answer)}")
     return _from_folders(prefix, chosen, f"{program} does not answer: {_why_not(answer)}")
 

@@ -13,6 +13,7 @@ _MAX_BYTES = 65_536
 _MAX_PTH_LINES = 200
 _LIBRARIES = ("lib", "lib64")
 _PYTHON_FOLDER = re.compile(r"(?:python|pypy)(\d+(?:\.\d+)?)$")
+_PROGRAM = re.compile(r"(?:python|pypy)[\d.]*(?:\.exe)?$")
 _PACKAGES = ("site-packages", "dist-packages")
 _PROGRAMS = (
     ("bin", "python"),
@@ -29,6 +30,13 @@ def program(prefix: str) -> str | None:
         if os.path.isfile(path):
             return path
     return None
+
+
+def may_be_program(path: str) -> bool:
+    """Whether a file is an environment's interpreter by its place and name; it may not run."""
+    folder, name = os.path.split(path)
+    at_home = os.path.basename(folder).lower() in ("bin", "scripts") or name == "python.exe"
+    return at_home and _PROGRAM.match(name) is not None
 
 
 def search_path(prefix: str) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ class Environment(NamedTuple):
     torch: torch_build.TorchBuild | None
     conda_torch: str | None
     cudnn: str | Unknown | None
-    bnb_libraries: tuple[tuple[int, int], ...] | None
+    bnb_libraries: tuple[tuple[int, int], ...] | Unknown | None
     driver: nvidia_smi.Driver
     toolkit: toolkit.Toolkit
     shell: shell.Shell
@@ -81,9 +81,9 @@ def look(python: str | None, environ: Mapping[str, str], *, probing: bool) -> En
         found,
         there,
         tuple(requirements.conflicts(there, version, found.platform)),
-        torch_build.torch_build(there),
+        torch_build.torch_build(there, found.platform),
         torch_build.conda_version(found.prefix, "pytorch"),
-        torch_build.cudnn_version(there, found.prefix),
+        torch_build.cudnn_version(there, found.prefix, found.platform),
         torch_build.bnb_libraries(there),
         nvidia_smi.ask_driver(environ),
         toolkit.find_toolkit(environ),

@@ -10,6 +10,7 @@ from modelscope_cli.environment import drivers
 from modelscope_cli.environment.looking import Environment
 from modelscope_cli.environment.packages import WATCHED
 from modelscope_cli.environment.shell import same_environment
+from modelscope_cli.facts import Unknown
 
 _WITH_TORCH = "pytorch.org gives the command for each CUDA"
 
@@ -217,7 +218,7 @@ def _visible(env: Environment) -> Iterator[Problem]:
 def _bitsandbytes(env: Environment) -> Iterator[Problem]:
     cuda = None if env.torch is None else env.torch.cuda
     built = drivers.version_tuple(cuda) if isinstance(cuda, str) else None
-    if env.bnb_libraries is None or built is None:
+    if env.bnb_libraries is None or isinstance(env.bnb_libraries, Unknown) or built is None:
         return
     has = ", ".join(f"{major}.{minor}" for major, minor in env.bnb_libraries) or "no CUDA at all"
     wanted = env.environ.get("BNB_CUDA_VERSION", "")

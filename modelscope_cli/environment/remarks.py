@@ -9,6 +9,7 @@ from modelscope_cli.environment.interpreter import OWN
 from modelscope_cli.environment.looking import Environment
 from modelscope_cli.environment.nvidia_smi import NO_GPU
 from modelscope_cli.environment.packages import WATCHED
+from modelscope_cli.facts import Unknown
 from modelscope_cli.units import counted
 
 
@@ -16,8 +17,15 @@ def verdict(env: Environment, problems: int) -> str:
     """`torch cu121, driver up to 12.2, nvcc 12.2: nothing to fix`."""
     torch = "no torch" if env.torch is None else f"torch {env.torch.label}"
     nvcc = f"nvcc {env.toolkit.version}" if env.toolkit.version else "no nvcc"
-    ending = f"{counted(problems, 'thing')} to fix" if problems else "nothing to fix"
+    ending = f"{counted(problems, 'thing')} to fix" if problems else _nothing(env)
     return f"{torch}, {_driver(env)}, {nvcc}: {ending}"
+
+
+def _nothing(env: Environment) -> str:
+    """Where nothing was found: that nothing is wrong, if what that rests on is known."""
+    if env.torch is not None and isinstance(env.torch.cuda, Unknown) and env.gpus:
+        return "nothing found to fix, but whether driver and torch fit is not known"
+    return "nothing to fix"
 
 
 def _driver(env: Environment) -> str:
@@ -85,6 +93,8 @@ def _of_gpus(env: Environment) -> Iterator[str]:
 def _of_packages(env: Environment) -> Iterator[str]:
     if env.interpreter.chosen == OWN and env.torch is None:
         yield "no environment is active, so this is the Python of mscope: --python names another"
+    if env.torch is not None and isinstance(env.torch.cuda, Unknown):
+        yield f"what CUDA torch was built with is not known: {env.torch.cuda.reason}"
     for name in WATCHED:
         found = env.packages.found.get(name, ())
         if name != "torch" and len({each.folder for each in found}) > 1:

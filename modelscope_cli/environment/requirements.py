@@ -63,6 +63,31 @@ def _requirements(
         yield from _limits_of_transformers(package, packages)
 
 
+def required(package: Distribution, names: re.Pattern[str], platform: str) -> str | None:
+    """The first two numbers of the one version that a package demands of another by those names.
+
+    `12.1` of `nvidia-cuda-runtime-cu12==12.1.105`; None where nothing is so demanded here.
+    """
+    for line in package.requires or ():
+        try:
+            each = Requirement(line)
+            if not names.match(canonical(each.name)) or not _applies_on(each.marker, platform):
+                continue
+        except (InvalidRequirement, UndefinedEnvironmentName, InvalidVersion):
+            continue
+        if match := re.fullmatch(r"===?(\d+\.\d+)(?:\.[\d.*]+)?", str(each.specifier)):
+            return match[1]
+    return None
+
+
+_SYSTEMS = {"linux": "Linux", "darwin": "Darwin", "win32": "Windows"}
+
+
+def _applies_on(marker: Marker | None, platform: str) -> bool:
+    there = {"sys_platform": platform, "platform_system": _SYSTEMS.get(platform, ""), "extra": ""}
+    return marker is None or marker.evaluate(there)
+
+
 def _applies(marker: Marker | None, extra: str, python: str, platform: str) -> bool:
     if marker is None:
         return True
@@ -70,6 +95,7 @@ def _applies(marker: Marker | None, extra: str, python: str, platform: str) -> b
         "python_full_version": python,
         "python_version": ".".join(python.split(".")[:2]),
         "sys_platform": platform,
+        "platform_system": _SYSTEMS.get(platform, ""),
     }
     return any(marker.evaluate({**there, "extra": each}) for each in ("", extra))
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import NamedTuple, TextIO
 
 from modelscope_cli.errors import UsageError
 from modelscope_cli.opening import How
 from modelscope_cli.sources.hfcache import source as hfcache
 
 STDIN = "-"
+_BOM = "\ufeff"  # Windows' editors begin a file with it
 _MOST = 100_000
 _MAX_BYTES = 64_000_000
 
@@ -30,10 +32,7 @@ def gather(
 
     Those of the cache are its snapshots by their paths: nothing is asked of the Hub for them.
     """
-    if lists.count(STDIN) > 1:
-        raise UsageError("--from - is given twice: stdin can be read once")
-    listed = [name for path in lists for name in _listed(path)]
-    found = [Named(name, how) for name in [*typed, *listed]]
+    found = [Named(name, how) for name in [*typed, *listed(lists)]]
     if cached:
         alone = how._replace(revision=None, refresh=False, offline=True)
         found += [Named(path, alone) for path in snapshots(how.cache_dir)]
@@ -43,16 +42,21 @@ def gather(
     return once
 
 
-def _listed(path: str) -> list[str]:
-    """The names in a file, one a line; empty lines and those that start with `#` are left out."""
-    lines = (line.strip() for line in _text(path).splitlines())
+def listed(lists: Sequence[str]) -> list[str]:
+    """The names in files, one a line; empty lines and those that start with `#` are left out.
+
+    What stdin said is kept: settings are looked for before models are. Raises UsageError.
+    """
+    if lists.count(STDIN) > 1:
+        raise UsageError("--from - is given twice: stdin can be read once")
+    lines = (line.strip() for path in lists for line in _text(path).splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def _text(path: str) -> str:
     try:
         if path == STDIN:
-            text = sys.stdin.read(_MAX_BYTES + 1)
+            text = _said(sys.stdin)
         else:
             with open(path, encoding="utf-8", errors="surrogateescape") as stream:
                 text = stream.read(_MAX_BYTES + 1)
@@ -60,7 +64,12 @@ def _text(path: str) -> str:
         raise UsageError(f"--from {path}: cannot be read: {error.strerror}") from error
     if len(text) > _MAX_BYTES:
         raise UsageError(f"--from {path}: more than {_MAX_BYTES:,} characters: no list of models")
-    return text
+    return text.removeprefix(_BOM)
+
+
+@cache
+def _said(stream: TextIO) -> str:
+    return stream.read(_MAX_BYTES + 1)
 
 
 def snapshots(cache_dir: str | None) -> list[str]:

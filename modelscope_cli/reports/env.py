@@ -104,11 +104,17 @@ def _cuda(env: Environment) -> dict[str, Any]:
             "nvcc_path": env.toolkit.path,
             "home": env.toolkit.home,
             "cudnn": env.cudnn,
-            "bitsandbytes": [f"{major}.{minor}" for major, minor in env.bnb_libraries or ()],
+            "bitsandbytes": _bnb_libraries(env),
             "visible_devices": env.environ.get("CUDA_VISIBLE_DEVICES"),
             "variables": variables.cuda(env.environ),
         }
     )
+
+
+def _bnb_libraries(env: Environment) -> list[str] | Unknown:
+    if isinstance(env.bnb_libraries, Unknown):
+        return env.bnb_libraries
+    return [f"{major}.{minor}" for major, minor in env.bnb_libraries or ()]
 
 
 def _gpu(gpu: Gpu) -> dict[str, Any]:
@@ -205,8 +211,9 @@ def _cuda_pairs(env: Environment) -> Pairs:
         ("cuDNN", env.cudnn or "none", "text"),
     ]
     if env.bnb_libraries is not None:
-        has = ", ".join(f"{major}.{minor}" for major, minor in env.bnb_libraries)
-        pairs.append(("bitsandbytes' CUDA", has or "none", "text"))
+        has = _bnb_libraries(env)
+        shown: Cell = has if isinstance(has, Unknown) else ", ".join(has) or "none"
+        pairs.append(("bitsandbytes' CUDA", shown, "text"))
     if driver.gpus == () and env.gpus == ():
         pairs.append(("GPUs", NO_GPU, "text"))
     if (probe := env.probe) is not None and probe.bitsandbytes:

@@ -60,7 +60,7 @@ def test_buffers_and_the_state_of_packed_weights_have_dtypes_of_their_own(audit:
 
 @pytest.mark.parametrize(
     ("allowed", "code"),
-    [("nf4", 0), ("bitsandbytes", 0), ("any", 0), ("none", 1), ("gptq", 1), ("nf", 1)],
+    [("nf4", 0), ("bitsandbytes", 0), ("any", 0), ("none", 1), ("gptq", 1), ("fp4", 1)],
 )
 def test_quantized_weights_by_scheme_library_or_any(
     audit: Audit, tmp_path_factory: pytest.TempPathFactory, allowed: str, code: int

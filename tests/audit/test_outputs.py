@@ -74,11 +74,14 @@ def test_a_file_that_cannot_be_written_takes_no_other_with_it(run: Run) -> None:
         Path("full").symlink_to("/proc/self")  # a folder in which nothing can be made
     else:
         Path("full").mkdir(mode=0o500)
-    done = run("audit", "bad", "-o", "full/a.json", "-o", "b.json")
-    assert done.code == 2
-    assert "full/a.json: cannot be written" in done.err
-    assert "F001" in done.out
-    assert document(Path("b.json").read_text())["passed"] is False
+    for bad in ("full/a.json", "no/such/folder/a.sarif"):
+        done = run("audit", "bad", "-o", bad, "-o", "b.json", "-o", "c.xml")
+        assert done.code == 2
+        assert f"{bad}: cannot be written" in done.err
+        assert "F001" in done.out
+        assert document(Path("b.json").read_text())["passed"] is False
+        assert Path("c.xml").is_file()
+        Path("c.xml").unlink()
 
 
 def test_a_list_of_models_and_one_that_is_not_there(run: Run) -> None:

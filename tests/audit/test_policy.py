@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import tomllib
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from modelscope_cli.audit import policy_file, rules
+from modelscope_cli.commands import COMMANDS
 from tests.audit.conftest import Audit, good
 from tests.builders import folders
 from tests.running import ROOT, Run
@@ -30,6 +32,8 @@ _BAD = {
     "a negative size": ("[audit.limits]\nbytes = -1", "20GiB"),
     "a count that is none": ("[audit.limits]\nparameters = '8X'", "8B"),
     "a dtype that is none": ("[audit.limits]\ndtypes = ['BF61']", "there is no dtype"),
+    "a quantization that is none": ("[audit.limits]\nquantization = ['nf44']", "did you mean nf4"),
+    "a family without rules": ("[audit]\nselect = ['N']", "N has no rules yet"),
     "nothing allowed": ("[audit.provenance]\nlicences = []", "not empty"),
     "selected and ignored": ("[audit]\nselect = ['F001']\nignore = ['F001']", "selected and ign"),
     "nothing left": ("[audit]\nselect = ['M']\nignore = ['M001', 'M']", "M is selected and ign"),
@@ -69,7 +73,13 @@ def test_a_policy_that_says_nonsense_is_a_usage_error(case: str, run: Run, tmp_p
 def test_a_schema_for_editors_says_the_same_of_nonsense_and_of_what_is_right() -> None:
     Draft202012Validator.check_schema(_SCHEMA)
     validator = Draft202012Validator(_SCHEMA)
-    for case in ("unknown limit", "unknown severity", "a size that is none", "nothing allowed"):
+    for case in (
+        "unknown key",
+        "unknown limit",
+        "unknown severity",
+        "a size that is none",
+        "nothing allowed",
+    ):
         assert not validator.is_valid(tomllib.loads(_BAD[case][0])), case
     assert validator.is_valid(tomllib.loads(_START))
     assert validator.is_valid(tomllib.loads(_everything()))
@@ -87,7 +97,10 @@ def _everything() -> str:
 
 def test_the_schema_has_the_keys_that_are_read() -> None:
     audit: dict[str, Any] = _SCHEMA["properties"]["audit"]["properties"]
-    assert {key.replace("-", "_") for key in audit} == set(policy_file.NAMES)
+    settings = set(inspect.signature(COMMANDS["audit"].load()).parameters)
+    settings -= {"models", "config", "isolated", "init", "list_", "explain"}
+    own = {name.rstrip("_") for name in settings} | {"model"}
+    assert {key.replace("-", "_") for key in audit} == set(policy_file.NAMES) | own
     tables = {
         "limits": policy_file.LIMITS,
         "memory": policy_file.MEMORY,
@@ -163,6 +176,58 @@ def test_the_command_line_is_stronger(audit: Audit) -> None:
     said = audit(None, "--select", "P", "--ignore", "P003", "--fail-on", "error")
     assert (said.status("P003"), said.reason("P003")) == ("skipped", "ignored")
     assert said.code == 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "argv", "left"),
+    [
+        ("select = ['P', 'S']", ("--ignore", "P"), "S"),
+        ("select = ['P003', 'S']", ("--ignore", "P"), "S"),
+        ("select = ['P', 'S']", ("--select", "P", "--ignore", "P003"), "P"),
+        ("ignore = ['S', 'P003']", ("--select", "S,P003"), "SP"),
+        ("models = [{ match = 'm', select = ['P', 'S'] }]", ("--ignore", "P"), "S"),
+        ("models = [{ match = 'm', ignore = ['S', 'P003'] }]", ("--select", "S,P003"), "SP"),
+    ],
+)
+def test_an_option_wins_over_any_part_of_a_file(
+    audit: Audit, policy: str, argv: tuple[str, ...], left: str
+) -> None:
+    said = audit(good(), *argv, policy=f"[audit]\n{policy}\n")
+    assert said.code == 0, said.err
+    run = {each["id"] for each in said.document["rules"] if each["reason"] != "ignored"}
+    assert {name[0] for name in run} == set(left)
+
+
+@pytest.mark.parametrize(
+    ("policy", "argv", "words"),
+    [
+        ("", ("--select", "N"), "N has no rules yet"),
+        ("", ("--select", "P003", "--ignore", "P003"), "P003 is selected and ignored"),
+        ("select = ['P']", ("--ignore", "P"), "nothing is left"),
+        ("models = [{ match = 'm', select = ['P'] }]", ("--ignore", "P"), "nothing is left"),
+    ],
+)
+def test_options_that_leave_nothing(
+    audit: Audit, policy: str, argv: tuple[str, ...], words: str
+) -> None:
+    said = audit(good(), *argv, policy=f"[audit]\n{policy}\n")
+    assert said.code == 2
+    assert words in said.err
+    assert "the command line" in said.err
+
+
+@pytest.mark.parametrize("flag", ["--policy", "--config"])
+def test_a_policy_that_is_a_folder(run: Run, tmp_path: Path, flag: str) -> None:
+    folders.write(tmp_path / "m", good())
+    done = run("audit", "m", flag, str(tmp_path), cwd=tmp_path)
+    assert done.code == 2
+    assert f"{flag} {tmp_path}: it is a folder" in done.err
+
+
+def test_every_scheme_that_can_be_met_may_be_named() -> None:
+    known = ["none", "nf4", "bitsandbytes", "FP8", "fp8-block", "gptq", "Q4_K", "q8_0", "mxfp4"]
+    found = policy_file.read({"limits": {"quantization": known[1:]}}, "p").base.limits
+    assert found.quantization == tuple(name.lower() for name in known[1:])
 
 
 def test_severities_of_the_policy(audit: Audit) -> None:

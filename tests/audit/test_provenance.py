@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -130,7 +131,80 @@ def test_a_model_with_a_policy_of_its_own_is_not_held_to_it(
     for flag in ("--policy", "--config"):
         done = run("audit", ".", flag, name, cwd=tmp_path / "m")
         assert done.code == 2
-        assert f"{flag} {name}: lies in a model that is audited" in done.err
+        assert f"{flag} {name}: lies in a model that is looked at" in done.err
+
+
+@pytest.mark.parametrize("flag", ["--policy", "--config"])
+def test_a_policy_that_a_link_leads_to_is_the_models(
+    audit: Audit, tmp_path: Path, run: Run, flag: str
+) -> None:
+    audit({**good(), "mscope.toml": '[audit]\nselect = ["M"]\n'})
+    (tmp_path / "linked.toml").symlink_to("m/mscope.toml")
+    (tmp_path / "hop.toml").symlink_to(tmp_path / "linked.toml")
+    for name in ("linked.toml", "hop.toml"):
+        done = run("audit", "m", flag, name, cwd=tmp_path)
+        assert done.code == 2, name
+        assert f"{flag} {name}: lies in a model that is looked at" in done.err
+    own = tmp_path / "own.toml"
+    own.write_text('[audit]\nselect = ["F"]\n')
+    (tmp_path / "m" / "out.toml").symlink_to(own)  # a link of the model's chooses
+    assert run("audit", "m", flag, "m/out.toml", cwd=tmp_path).code == 2
+    (tmp_path / "through.toml").symlink_to("m/out.toml")
+    assert run("audit", "m", flag, "through.toml", cwd=tmp_path).code == 2
+
+
+def test_a_policy_met_on_the_way_up_that_leads_into_the_model(
+    audit: Audit, tmp_path: Path, run: Run
+) -> None:
+    audit({**good(), "mscope.toml": '[audit]\nselect = ["M"]\nexit-zero = true\n'})
+    work = folders.write(tmp_path / "work", {"readme": ""})
+    (work / "mscope.toml").symlink_to("../m/mscope.toml")
+    done = run("audit", "../m", "--json", cwd=work)
+    assert done.code == 1
+    assert {each["id"][0] for each in json.loads(done.out)["rules"]} > {"F", "M"}
+    assert "never taken" in done.err
+
+
+def test_a_policy_deep_in_the_model_is_a_finding_too(
+    audit: Audit, tmp_path: Path, run: Run
+) -> None:
+    said = audit({**good(), "sub/mscope.toml": "[audit]\nselect = ['M']\nexit-zero = true\n"})
+    assert said.one("P008")["file"] == "sub/mscope.toml"
+    done = run("audit", "..", "--select", "P008", "--json", cwd=tmp_path / "m" / "sub")
+    assert done.code == 1
+    assert [each["file"] for each in json.loads(done.out)["findings"]] == ["sub/mscope.toml"]
+
+
+def test_a_policy_beside_a_single_file_holds_where_it_is_named(
+    audit: Audit, tmp_path: Path, run: Run
+) -> None:
+    audit({**good(), "mscope.toml": '[audit]\nselect = ["M"]\n', "sub/a": ""})
+    folder, file = tmp_path / "m", "model.safetensors"
+    for cwd, name in ((folder, file), (tmp_path, f"m/{file}"), (folder / "sub", f"../{file}")):
+        done = run("audit", name, "--select", "F001,P008", "--json", cwd=cwd)
+        assert done.code == 1
+        (found,) = json.loads(done.out)["findings"]
+        assert (found["rule"], found["file"]) == ("P008", "mscope.toml")
+        assert "--config names them" in done.err
+    for flag in ("--policy", "--config"):
+        done = run("audit", file, flag, "mscope.toml", "--json", cwd=folder)
+        assert done.code == 0
+        assert {each["id"][0] for each in json.loads(done.out)["rules"]} == {"M"}
+        done = run("audit", file, flag, "mscope.toml", "--select", "P008", cwd=folder)
+        assert done.code == 0  # it is taken, and no finding
+        assert run("audit", file, ".", flag, "mscope.toml", cwd=folder).code == 2
+
+
+@pytest.mark.parametrize("stdin", [True, False])
+def test_a_model_of_a_list_has_no_settings_for_the_audit(
+    audit: Audit, tmp_path: Path, run: Run, stdin: bool
+) -> None:
+    audit({**good(), "mscope.toml": "[audit]\nexit-zero = true\n"})
+    (tmp_path / "list").write_text(".\n")
+    argv = ("audit", "--from", "-" if stdin else "../list")
+    done = run(*argv, cwd=tmp_path / "m", stdin=".\n" if stdin else None)
+    assert done.code == 1
+    assert "P008" in done.out
 
 
 def test_a_pyproject_of_something_else_is_no_policy(audit: Audit) -> None:

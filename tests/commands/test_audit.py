@@ -48,6 +48,40 @@ def test_exit_codes(run: Run, models: Path, argv: tuple[str, ...], code: int) ->
     assert run("audit", *argv, cwd=models).code == code
 
 
+def test_the_model_may_be_named_by_the_environment_or_the_settings(run: Run, models: Path) -> None:
+    def audited(*argv: str, env: dict[str, str] | None = None) -> list[str]:
+        done = run("audit", *argv, "--json", cwd=models, env=env)
+        if not done.out:
+            return [str(done.code)]
+        return [each["target"] for each in document(done.out)["models"]]
+
+    env = {"MSCOPE_MODEL": "bare"}
+    assert audited(env=env) == ["bare"]
+    assert audited("good", env=env) == ["good"]
+    (models / "mscope.toml").write_text("model = './cut'\n")
+    assert audited() == ["./cut"]
+    assert audited(env=env) == ["bare"]
+    assert audited("good") == ["good"]
+    (models / "list").write_text("good\n")
+    assert audited("--from", "list", env=env) == ["good"]
+    (models / "none").write_text("# no model\n")
+    assert audited("--from", "none", env=env) == ["2"]  # a list was asked for, and is empty
+    (models / "mscope.toml").write_text("[audit]\nfrom = 'list'\n")
+    assert audited() == ["good"]
+    (models / "mscope.toml").unlink()
+    assert audited(env={"MSCOPE_FROM": "list"}) == ["good"]
+    assert audited() == ["2"]
+
+
+def test_settings_that_name_the_folder_they_lie_in(run: Run, models: Path) -> None:
+    for text in ("model = '.'\n", "from = 'list'\n"):
+        (models / "cut" / "mscope.toml").write_text(f"[audit]\n{text}exit-zero = true\n")
+        (models / "cut" / "list").write_text(".\n")
+        done = run("audit", cwd=models / "cut")
+        assert done.code == 2, done.out
+        assert "never taken" in done.err
+
+
 def test_a_model_that_is_not_there_does_not_stop_the_others(run: Run, models: Path) -> None:
     done = run("audit", "gone", "good", "cut", "--json", cwd=models)
     found = document(done.out)

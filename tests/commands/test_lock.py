@@ -128,6 +128,14 @@ def test_a_lock_inside_the_model_says_nothing(run: Run, tmp_path: Path) -> None:
     assert run("lock", ".", "--lock", "../x.lock", cwd=inside).code == 0
 
 
+def test_a_lock_that_a_link_leads_to_is_the_models(run: Run) -> None:
+    assert run("lock", "good").code == 0
+    Path("mscope.lock").rename("good/mscope.lock")
+    Path("mscope.lock").symlink_to("good/mscope.lock")
+    assert run("lock", "good", "--check").code == 2
+    assert run("audit", "good", "--locked").code == 2
+
+
 def test_a_lock_that_a_model_brings_is_a_finding(run: Run) -> None:
     Path("good/mscope.lock").write_text("version = 1\n")
     done = run("audit", "good", "--select", "P008")

@@ -97,6 +97,20 @@ def test_a_python_that_is_not_there(python: str, run: Run, tmp_path: Path) -> No
     assert done.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("python", ["/etc/passwd", "/dev/null", "etc/words", "bin/ls"])
+def test_a_file_that_is_no_python_stands_for_no_environment(
+    python: str, run: Run, tmp_path: Path
+) -> None:
+    """Although there are packages where an environment of it would have them."""
+    (tmp_path / "lib" / "python3" / "dist-packages").mkdir(parents=True)
+    made.script(tmp_path / "bin" / "ls", "echo hello")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "words").write_text("hello")
+    done = run("env", "--python", python, cwd=tmp_path)
+    assert (done.code, done.out) == (3, "")
+    assert "is no Python that answers" in done.err
+
+
 def test_an_empty_python_is_a_usage_error(run: Run) -> None:
     assert run("env", "--python", "").code == 2
 

@@ -106,6 +106,28 @@ def test_a_torch_that_does_not_say_is_unknown_and_not_cpu(tmp_path: Path) -> Non
     assert build.label == "of an unknown build"
 
 
+@pytest.mark.parametrize(
+    ("requires", "platform", "cuda"),
+    [
+        ('nvidia-cuda-runtime-cu12==12.1.105; platform_system == "Linux"', "linux", "12.1"),
+        ('nvidia-cuda-runtime-cu12==12.1.105; platform_system == "Linux"', "win32", None),
+        ('nvidia-cuda-runtime==13.0.48; platform_system == "Linux"', "linux", "13.0"),
+        ('cuda-toolkit[cudart,nvrtc]==13.0.2; platform_system == "Linux"', "linux", "13.0"),
+        ("nvidia-cuda-runtime-cu11==11.7.99", "linux", "11.7"),
+        ("nvidia-cuda-runtime-cu12>=12", "linux", None),
+        ("nvidia-cuda-nvrtc-cu12==12.1.105", "linux", None),
+        ("no requirement === at all", "linux", None),
+    ],
+)
+def test_a_wheel_of_the_index_demands_the_cuda_that_it_is_built_for(
+    requires: str, platform: str, cuda: str | None, tmp_path: Path
+) -> None:
+    made.package(tmp_path, "torch", "2.5.1", ["filelock", requires])
+    build = torch_build(installed([str(tmp_path)]), platform)
+    assert build is not None
+    assert build.cuda == cuda or (cuda is None and isinstance(build.cuda, Unknown))
+
+
 def test_cudnn_of_a_wheel_of_conda_or_untold(tmp_path: Path) -> None:
     made.torch(tmp_path, "2.5.1", "12.1")
     assert isinstance(cudnn_version(installed([str(tmp_path)]), str(tmp_path)), Unknown)
@@ -121,3 +143,10 @@ def test_the_cuda_versions_that_bitsandbytes_brings(tmp_path: Path) -> None:
     made.bitsandbytes(tmp_path, "0.50.2", ("118", "130", "124_nocublaslt"))
     (tmp_path / "bitsandbytes" / "libbitsandbytes_cuda126.dll").touch()
     assert bnb_libraries(installed([str(tmp_path)])) == ((11, 8), (12, 4), (12, 6), (13, 0))
+
+
+def test_a_bitsandbytes_of_metadata_alone_is_unknown(tmp_path: Path) -> None:
+    made.package(tmp_path, "bitsandbytes", "0.50.2")
+    assert isinstance(bnb_libraries(installed([str(tmp_path)])), Unknown)
+    (tmp_path / "bitsandbytes").mkdir()
+    assert bnb_libraries(installed([str(tmp_path)])) == ()

@@ -200,6 +200,40 @@ def test_the_verdict_in_one_line(machine: Machine, ask: Ask) -> None:
     assert (told.code, told.document["remarks"]) == (0, [])
 
 
+def test_metadata_alone_is_enough_for_the_verdict(machine: Machine, ask: Ask) -> None:
+    made.package(machine.site, "torch", "2.5.1+cu121")
+    made.package(machine.site, "bitsandbytes", "0.50.2", ["torch>=2.3"])
+    made.nvidia_smi(machine.bin, "535.104.05", "12.2", [made.A100])
+    made.nvcc(machine.bin, "12.2")
+    told = ask("--check")
+    assert (told.code, told.problems) == (0, [])
+    assert told.document["verdict"] == "torch cu121, driver up to 12.2, nvcc 12.2: nothing to fix"
+    assert told.document["cuda"]["bitsandbytes"] is None
+    assert "no folder of its own" in told.document["cuda"]["unknown"]["bitsandbytes"]
+
+
+def test_a_wheel_of_the_index_is_held_against_the_driver(machine: Machine, ask: Ask) -> None:
+    runtime = "nvidia-cuda-runtime-cu12==12.1.105; platform_system == 'Linux'"
+    made.package(machine.site, "torch", "2.5.1", [runtime])
+    made.package(machine.site, "nvidia-cuda-runtime-cu12", "12.1.105")
+    made.nvidia_smi(machine.bin, "520.61.05", "11.8", [made.A100])
+    told = ask("--check")
+    assert told.code == 1
+    assert "the driver is too old for torch's CUDA 12.1" in told.problems
+
+
+def test_a_torch_of_an_unknown_build_is_not_called_right(machine: Machine, ask: Ask) -> None:
+    made.package(machine.site, "torch", "2.5.1")
+    made.nvidia_smi(machine.bin, "520.61.05", "11.8", [made.A100])
+    told = ask("--check")
+    assert told.code == 0
+    assert told.document["verdict"] == (
+        "torch of an unknown build, driver up to 11.8, no nvcc: "
+        "nothing found to fix, but whether driver and torch fit is not known"
+    )
+    assert "what CUDA torch was built with is not known" in told.remarks
+
+
 def test_without_check_a_fault_is_no_failure(machine: Machine, ask: Ask) -> None:
     made.torch(machine.site, "2.13.0+cpu", None)
     made.nvidia_smi(machine.bin, "535.104.05", "12.2", [made.A100])

@@ -26,8 +26,18 @@ def test_typed_ones_come_first_and_each_once(tmp_path: Path) -> None:
 def test_a_list_from_stdin_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("x\ny\n"))
     assert gathered([], ["-"]) == ["x", "y"]
+    assert names.listed(["-"]) == ["x", "y"]  # who looks again is told the same
     with pytest.raises(UsageError, match="twice"):
         gathered([], ["-", "-"])
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "l").write_text("a\nb\n", encoding="utf-8-sig")
+    assert gathered([], [str(tmp_path / "l")]) == ["a", "b"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\ufeffx\n"))
+    assert gathered([], ["-"]) == ["x"]
 
 
 def test_a_list_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:

@@ -229,19 +229,20 @@ def _short(value: Any) -> str:
 class OwnPolicy(Rule):
     """The model brings no settings or policy for the tool that audits it.
 
-    They are never taken from inside a model: it would say itself what it is held to. If it is
-    yours, it has no effect where it is.
+    They are never taken from inside a model, nor from beside a single file, by themselves: it
+    would say itself what it is held to. If it is yours, it has no effect where it is.
 
-    Remedy: move it to where the audit is run, above the model's folder.
+    Remedy: move it to where the audit is run, above the model's folder. Beside a single file name
+    it: `--config mscope.toml`.
     """
 
     id = "P008"
     title = "the model brings no policy of its own"
 
     def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
-        """`mscope.toml`, `[tool.mscope]` in a pyproject.toml, or a lock in the model's folder."""
+        """`mscope.toml`, `[tool.mscope]` in a pyproject.toml, or a lock, anywhere in the model."""
         for path in subject.own_settings:
-            yield Flaw(f"{path}: lies in the model that is audited, and is not used", path)
+            yield Flaw(f"{path}: came with the model that is audited, or may have; not used", path)
 
 
 RULES: tuple[type[Rule], ...] = (
