@@ -23,7 +23,7 @@ AUTO = "auto"
 
 
 class OnCards(NamedTuple):
-    """One row on the cards. `fits` is None where a part is unknown.
+    """One row on the cards. `fits` is None where a part is unknown and the others fit.
 
     `request` is the smallest one of SLURM's that fits, where the cards were named as SLURM does.
     """
@@ -48,6 +48,8 @@ def laid_out(model: Model, row: Row, cards: Cards, runtime: int) -> OnCards:
     placed = on_cards.placed_on(model, row, cards.each, runtime)
     found, short = _short(model, row, cards, runtime, placed)
     fits = None if isinstance(short, Unknown) else short <= 0
+    if fits is None and row.peak_at_least + runtime * cards.number > sum(cards.each):
+        fits = False
     request = None
     if cards.type is not None and fits is not None:
         number = fit.fewest(lambda count: _fits(model, row, cards.of(count), runtime))

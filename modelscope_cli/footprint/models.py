@@ -59,8 +59,8 @@ def _components(facts: ModelFacts, found: Params) -> list[Prepared]:
 
 
 def _packed_by(found: Sequence[RowFact]) -> str | None:
-    """The scheme of the checkpoint's packed weights."""
-    for fact in found:
-        if isinstance(fact.logical, Logical):
-            return fact.logical.scheme
-    return None
+    """The scheme of the checkpoint's packed weights, else the method that hides them."""
+    packed = [fact for fact in found if fact.logical is not None]
+    seen = (fact.logical.scheme for fact in packed if isinstance(fact.logical, Logical))
+    hidden = (fact.scheme or "a method that is not known here" for fact in packed)
+    return next(seen, None) or next(hidden, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscope_cli.analysis.memory import modes
@@ -41,8 +41,8 @@ class Row(NamedTuple):
     dtype: str
     method: str
     parts: tuple[Part, ...]
-    modules: int
-    parameters: int
+    modules: int | Unknown
+    parameters: int | Unknown
     left: tuple[Left, ...]
     cache: KVCache | Unknown
     alternatives: tuple[tuple[str, int], ...] = ()
@@ -59,31 +59,59 @@ class Row(NamedTuple):
         return _sum(part for part in self.parts if part.part in LOADED)
 
     @property
+    def load_at_least(self) -> int:
+        """What is known of these."""
+        return sum(part.least for part in self.parts if part.part in LOADED)
+
+    @property
     def total_bytes(self) -> int | Unknown:
         """All parts."""
         return _sum(self.parts)
 
     @property
     def at_least_bytes(self) -> int:
-        """All parts that are known."""
-        return sum(part.bytes for part in self.parts if isinstance(part.bytes, int))
+        """What is known of all parts."""
+        return sum(part.least for part in self.parts)
 
     def peak_bytes(self) -> int | Unknown:
         """All parts with the cache at its peak."""
         total = self.total_bytes
-        if isinstance(total, Unknown) or isinstance(self.cache, Unknown):
-            return total
-        return total + self.cache.peak_bytes - self.cache.bytes
+        return total if isinstance(total, Unknown) else self.peak_at_least
 
     @property
-    def basis(self) -> str:
+    def peak_at_least(self) -> int:
+        """What is known of that."""
+        if isinstance(self.cache, Unknown):
+            return self.at_least_bytes
+        return self.at_least_bytes + self.cache.peak_bytes - self.cache.bytes
+
+    def bounds(self) -> dict[str, int]:
+        """What is known of `load_bytes` and `total_bytes`, where that is not all."""
+        sums = {
+            "load_at_least_bytes": (self.load_bytes, self.load_at_least),
+            "at_least_bytes": (self.total_bytes, self.at_least_bytes),
+        }
+        return {key: least for key, (whole, least) in sums.items() if isinstance(whole, Unknown)}
+
+    @property
+    def load_basis(self) -> str:
         """Of `load_bytes`: exact where every loaded part is."""
-        loaded = {part.basis for part in self.parts if part.part in LOADED}
-        return "exact" if loaded <= {"exact"} else "estimate"
+        return weakest(part.basis for part in self.parts if part.part in LOADED)
+
+    @property
+    def total_basis(self) -> str:
+        """Of `total_bytes`: that of its weakest part."""
+        return weakest(part.basis for part in self.parts)
 
 
 NO_CACHE = KVCache((), 0, 0, 0, 0, "exact", "training keeps no cache")
 LOADED = ("weights", "quantization", "buffers")
+BASES = ("exact", "estimate", "assumption")
+
+
+def weakest(bases: Iterable[str]) -> str:
+    """What a sum rests on whose parts rest on `bases`."""
+    return max(bases, key=BASES.index, default=BASES[0])
 
 
 def _sum(parts: Any) -> int | Unknown:
@@ -96,12 +124,16 @@ def _sum(parts: Any) -> int | Unknown:
 
 
 class Model(NamedTuple):
-    """What every row is made of: the components, and whether they are packed already."""
+    """What every row is made of: the components, and whether they are packed already.
+
+    `packed_by` is the scheme of packed weights in the checkpoint, or the method that it declares
+    where they cannot be seen through.
+    """
 
     components: tuple[Prepared, ...]
     config: Mapping[str, Any]
     architecture: str | None
-    packed_by: str | None = None  # the scheme of packed weights in the checkpoint
+    packed_by: str | None = None
     untold: Unknown | None = None  # why the tensors are not known
 
     @property
@@ -132,11 +164,15 @@ def _running(model: Model, dtype: str, work: Workload) -> _Running:
 def _row(model: Model, mode: Mode, work: Workload, run: _Running) -> Row:
     dtype = mode.float_dtype(model.dtype)
     found = weigh(model, mode)
+    modules: int | Unknown
+    parameters: int | Unknown
     if isinstance(found, Unknown):
         loaded = [Part(part, found, "estimate", found.reason) for part in LOADED]
+        modules = parameters = found
         found = Amounts()
     else:
         loaded = list(_loaded_parts(model, mode, found))
+        modules, parameters = _quantized(found)
     cache, activations = run
     running = [_cache_part(cache), activations]
     if work.training is not None:
@@ -147,8 +183,8 @@ def _row(model: Model, mode: Mode, work: Workload, run: _Running) -> Row:
         dtype,
         modes.describe(mode, dtype),
         (*loaded, *running),
-        found.modules,
-        found.parameters,
+        modules,
+        parameters,
         found.left,
         cache,
         tuple(_alternatives(model, mode, found)),
@@ -192,16 +228,29 @@ def weigh(model: Model, mode: Mode) -> Amounts | Unknown:
         found = _weigh(component, model.packed_by, mode)
         if isinstance(found, Unknown):
             return found
-        dtype = mode.float_dtype(component.dtype)
-        weights = sum(each.bytes(dtype) for each in component.made if each.is_weight)
-        buffers = sum(each.bytes(dtype) for each in component.made if not each.is_weight)
-        made = Amounts(weights, 0, buffers)
-        total = total.plus(found).plus(made)
+        total = total.plus(found).plus(_unheld(component, mode))
     return total
+
+
+def _unheld(component: Prepared, mode: Mode) -> Amounts:
+    """Buffers that are not in the file, and what is packed so that nobody here sees through it.
+
+    Of that no row holds less than the file does: a weight is never unpacked into fewer bits.
+    """
+    hidden = sum(each.bytes for each in component.hidden)
+    missing = tuple(component.missing())
+    if isinstance(component.made, Unknown):
+        return Amounts(hidden, missing=missing)
+    dtype = mode.float_dtype(component.dtype)
+    weights = sum(each.bytes(dtype) for each in component.made if each.is_weight)
+    buffers = sum(each.bytes(dtype) for each in component.made if not each.is_weight)
+    return Amounts(hidden + weights, 0, buffers, missing=missing)
 
 
 def _weigh(component: Prepared, packed_by: str | None, mode: Mode) -> Amounts | Unknown:
     plan = component.plan(mode.float_dtype(component.dtype))
+    if mode.scheme is not None and component.hidden:
+        return Unknown(f"the checkpoint is packed by {packed_by}: quantize the original")
     if mode.scheme is not None and mode.scheme not in amounts.BITSANDBYTES:
         return what_if.ideal(component, plan, mode.scheme)
     if packed_by is not None:
@@ -225,14 +274,32 @@ def _of_packed(
 
 
 def _loaded_parts(model: Model, mode: Mode, found: Amounts) -> Iterator[Part]:
-    reason = why_estimate(model, mode)
+    reason = _why_estimate(model, mode)
     basis = "exact" if reason is None else "estimate"
+    missing = dict(found.missing)
     for part in LOADED:
-        yield Part(part, getattr(found, part), basis, reason)
+        size = getattr(found, part)
+        if part in missing:
+            why = missing[part]
+            yield Part(part, Unknown(why), "estimate", why, None, size)
+        else:
+            yield Part(part, size, basis, reason)
+
+
+def _quantized(found: Amounts) -> tuple[int | Unknown, int | Unknown]:
+    """Modules and parameters that are quantized; of weights that are not known, Unknown."""
+    why = dict(found.missing).get("weights")
+    return (found.modules, found.parameters) if why is None else (Unknown(why), Unknown(why))
 
 
 def why_estimate(model: Model, mode: Mode) -> str | None:
-    """Why a row's weights are no certainty; None where they are exact."""
+    """Why what is loaded is no certainty; None where it is exact."""
+    missing = [why for component in model.components for _, why in component.missing()]
+    return _why_estimate(model, mode) or "; ".join(dict.fromkeys(missing)) or None
+
+
+def _why_estimate(model: Model, mode: Mode) -> str | None:
+    """The same of what is known of it."""
     if mode.scheme is not None and mode.scheme not in amounts.BITSANDBYTES:
         return f"{mode.scheme} as ideal packing of every linear layer"
     if mode.transformers < 5 and mode.scheme is not None:
@@ -282,7 +349,7 @@ def _alternatives(model: Model, mode: Mode, found: Amounts) -> Iterator[tuple[st
         return
     other = mode._replace(transformers=4 if mode.transformers >= 5 else 5)
     beside = weigh(model, other)
-    if isinstance(beside, Unknown):
+    if isinstance(beside, Unknown) or beside.missing or found.missing:
         return
     here, there = (sum(each[:3]) for each in (found, beside))
     if abs(here - there) > _TELL * max(here, there):
@@ -290,9 +357,15 @@ def _alternatives(model: Model, mode: Mode, found: Amounts) -> Iterator[tuple[st
 
 
 def equal(rows: Sequence[Row]) -> list[list[Row]]:
-    """The rows, those with the same bytes in every part together."""
+    """The rows, those with the same bytes in every part together.
+
+    Weights that are not known are equal to no others; buffers that are not known are the same for
+    the same scheme and dtype.
+    """
     groups: dict[object, list[Row]] = {}
-    for each in rows:
-        key = (each.file, *(part.bytes for part in each.parts))
+    for at, each in enumerate(rows):
+        held = (each.mode.scheme, each.dtype) if isinstance(each.load_bytes, Unknown) else None
+        weights = at if isinstance(each.bytes_of("weights"), Unknown) else None
+        key = (each.file, held, weights, *((part.bytes, part.least) for part in each.parts))
         groups.setdefault(key, []).append(each)
     return list(groups.values())

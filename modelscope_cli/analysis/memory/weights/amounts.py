@@ -60,7 +60,10 @@ class Left(NamedTuple):
 
 
 class Amounts(NamedTuple):
-    """Bytes of weights, of quantization state, and of buffers; what was quantized, what not."""
+    """Bytes of weights, of quantization state, and of buffers; what was quantized, what not.
+
+    `missing` are the parts of which these bytes are not all, and why.
+    """
 
     weights: int = 0
     quantization: int = 0
@@ -68,6 +71,7 @@ class Amounts(NamedTuple):
     modules: int = 0
     parameters: int = 0
     left: tuple[Left, ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()
 
     def plus(self, other: Amounts) -> Amounts:
         """Both together."""
@@ -78,6 +82,7 @@ class Amounts(NamedTuple):
             self.modules + other.modules,
             self.parameters + other.parameters,
             self.left + other.left,
+            self.missing + other.missing,
         )
 
 
