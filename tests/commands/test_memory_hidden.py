@@ -136,3 +136,51 @@ def test_every_sum_says_what_it_rests_on(run: Run, form: str, delimiter: str) ->
 def test_info_says_it_too(run: Run) -> None:
     card = document(run("info", "builtin:llama3-8b", "--json").out)
     assert (card["load_basis"], card["total_basis"]) == ("exact", "estimate")
+
+
+# Checkpoints that are packed and seen through
+
+
+@pytest.fixture
+def gpt_oss(tmp_path: Path) -> Path:
+    made = checkpoints.gpt_oss(checkpoints.GPT_OSS_TINY)
+    return checkpoints.write(tmp_path / "gptoss", made)
+
+
+def test_what_is_held_without_kernels(run: Run, gpt_oss: Path) -> None:
+    """The note's figure is the row of 16 bits, which is all weights dequantized."""
+    found = document(run("memory", str(gpt_oss), "--json").out)
+    plain = next(row for row in found["rows"] if row["bits"] == "16")
+    said = f"dequantizes to bf16: {plain['load_bytes']:,} bytes"
+    assert said in found["parts"][0]["note"]
+    done = run("memory", str(gpt_oss))
+    assert said in done.out
+
+
+def test_rows_name_the_packing_and_what_is_left_of_it(run: Run, gpt_oss: Path) -> None:
+    found = document(run("memory", str(gpt_oss), "--json").out)
+    assert found["method"] == "as stored, MXFP4, the rest bf16"
+    assert found["unquantized"]
+    left = sum(each["bytes"] for each in found["unquantized"])
+    packed = sum(t.bytes for t in checkpoints.gpt_oss(checkpoints.GPT_OSS_TINY).tensors
+                 if t.name.endswith("_blocks"))  # fmt: skip
+    weights = next(part["bytes"] for part in found["parts"] if part["part"] == "weights")
+    assert left + packed == weights
+    assert "MXFP4, the rest bf16" in run("info", str(gpt_oss)).out
+
+
+@pytest.mark.parametrize(
+    ("argv", "method"),
+    [([], "as stored, bf16"), (["--dtype", "fp16"], "16 bit, f16"),
+     (["--dtype", "bf16"], "as stored, bf16"), (["--dtype", "f32"], "32 bit, f32")],
+)  # fmt: skip
+def test_what_is_converted_is_not_as_stored(run: Run, argv: list[str], method: str) -> None:
+    found = document(run("memory", "builtin:llama3-8b", "--json", *argv).out)
+    assert found["method"] == method
+    assert found["bits"] == "stored"
+
+
+def test_a_method_that_nobody_knows_is_told(run: Run, tmp_path: Path) -> None:
+    made = checkpoints.llama(LLAMA_TINY, _bitnet, {"quant_method": "magic"})
+    done = run("memory", str(checkpoints.write(tmp_path / "m", made)))
+    assert "transformers knows no quant_method 'magic' and skips it" in done.err

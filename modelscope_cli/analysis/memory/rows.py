@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelscope_cli.analysis.memory import modes
+from modelscope_cli.analysis.memory import modes, quantizers
 from modelscope_cli.analysis.memory.activations import estimate as estimate_activations
 from modelscope_cli.analysis.memory.kv.cache import KVCache, kv_cache
 from modelscope_cli.analysis.memory.modes import Mode
 from modelscope_cli.analysis.memory.part import Part
 from modelscope_cli.analysis.memory.weights import amounts, what_if
 from modelscope_cli.analysis.memory.weights.amounts import Amounts, Left
+from modelscope_cli.analysis.memory.weights.held import Held
 from modelscope_cli.analysis.memory.weights.prepared import Prepared
+from modelscope_cli.analysis.opaque import method_of
 from modelscope_cli.dtypes import DTYPES
 from modelscope_cli.facts import Unknown
 
@@ -127,7 +130,8 @@ class Model(NamedTuple):
     """What every row is made of: the components, and whether they are packed already.
 
     `packed_by` is the scheme of packed weights in the checkpoint, or the method that it declares
-    where they cannot be seen through.
+    where they cannot be seen through; `packed` are their names for people. `declared` is what the
+    model's files say of its quantization. `dtype_told`: whether they tell a dtype at all.
     """
 
     components: tuple[Prepared, ...]
@@ -135,6 +139,9 @@ class Model(NamedTuple):
     architecture: str | None
     packed_by: str | None = None
     untold: Unknown | None = None  # why the tensors are not known
+    packed: tuple[str, ...] = ()
+    declared: Mapping[str, Any] = MappingProxyType({})
+    dtype_told: bool = True
 
     @property
     def dtype(self) -> str:
@@ -172,6 +179,7 @@ def _row(model: Model, mode: Mode, work: Workload, run: _Running) -> Row:
         found = Amounts()
     else:
         loaded = list(_loaded_parts(model, mode, found))
+        loaded[0] = loaded[0]._replace(note=_otherwise(model, mode, dtype))
         modules, parameters = _quantized(found)
     cache, activations = run
     running = [_cache_part(cache), activations]
@@ -181,7 +189,7 @@ def _row(model: Model, mode: Mode, work: Workload, run: _Running) -> Row:
     return Row(
         mode,
         dtype,
-        modes.describe(mode, dtype),
+        modes.describe(mode, dtype, modes.Checkpoint(model.dtype, model.packed, model.dtype_told)),
         (*loaded, *running),
         modules,
         parameters,
@@ -225,7 +233,7 @@ def weigh(model: Model, mode: Mode) -> Amounts | Unknown:
         return model.untold
     total = Amounts()
     for component in model.components:
-        found = _weigh(component, model.packed_by, mode)
+        found = _weigh(component, model, mode)
         if isinstance(found, Unknown):
             return found
         total = total.plus(found).plus(_unheld(component, mode))
@@ -247,14 +255,14 @@ def _unheld(component: Prepared, mode: Mode) -> Amounts:
     return Amounts(hidden + weights, 0, buffers, missing=missing)
 
 
-def _weigh(component: Prepared, packed_by: str | None, mode: Mode) -> Amounts | Unknown:
+def _weigh(component: Prepared, model: Model, mode: Mode) -> Amounts | Unknown:
     plan = component.plan(mode.float_dtype(component.dtype))
     if mode.scheme is not None and component.hidden:
-        return Unknown(f"the checkpoint is packed by {packed_by}: quantize the original")
+        return Unknown(f"the checkpoint is packed by {model.packed_by}: quantize the original")
     if mode.scheme is not None and mode.scheme not in amounts.BITSANDBYTES:
         return what_if.ideal(component, plan, mode.scheme)
-    if packed_by is not None:
-        return _of_packed(component, packed_by, mode, plan)
+    if model.packed_by is not None:
+        return _of_packed(component, model, mode, plan)
     if mode.scheme is None:
         return amounts.plain(component.held, plan)
     judged = component.judged if mode.transformers >= 5 else what_if.before_fusing(component)
@@ -262,15 +270,26 @@ def _weigh(component: Prepared, packed_by: str | None, mode: Mode) -> Amounts | 
 
 
 def _of_packed(
-    component: Prepared, packed_by: str, mode: Mode, plan: amounts.DtypePlan
+    component: Prepared, model: Model, mode: Mode, plan: amounts.DtypePlan
 ) -> Amounts | Unknown:
     """Of a checkpoint that is quantized already."""
+    packed_by = model.packed_by or ""
     if mode.scheme is None and mode.bits != modes.STORED:
         return amounts.plain(component.held, plan)
     if mode.scheme is not None and modes.bits_of(packed_by) != mode.bits:
         return Unknown(f"the checkpoint is packed by {packed_by}: quantize the original")
     by_bitsandbytes = packed_by in amounts.BITSANDBYTES
-    return amounts.as_stored(component.held, plan, keeps_weight_dtype=by_bitsandbytes)
+    leaves = quantizers.Leaves(model.declared)
+    defaults = {id(part.held): part.reason for part in component.judged if by_bitsandbytes}
+
+    def why_left(held: Held) -> str:
+        reason = leaves.reason(held)
+        default = defaults.get(id(held))
+        return default if reason == quantizers.STORED_SO and default else reason
+
+    return amounts.as_stored(
+        component.held, plan, keeps_weight_dtype=by_bitsandbytes, why_left=why_left
+    )
 
 
 def _loaded_parts(model: Model, mode: Mode, found: Amounts) -> Iterator[Part]:
@@ -284,6 +303,16 @@ def _loaded_parts(model: Model, mode: Mode, found: Amounts) -> Iterator[Part]:
             yield Part(part, Unknown(why), "estimate", why, None, size)
         else:
             yield Part(part, size, basis, reason)
+
+
+def _otherwise(model: Model, mode: Mode, dtype: str) -> str | None:
+    """Of packed weights: what is held instead where they cannot stay packed."""
+    if mode.bits != modes.STORED or not model.packed:
+        return None
+    plain = weigh(model, mode._replace(bits=str(8 * DTYPES[dtype].block_bytes), dtype=dtype))
+    if isinstance(plain, Unknown) or plain.missing:
+        return None
+    return quantizers.otherwise(method_of(model.declared), dtype, sum(plain[:3]))
 
 
 def _quantized(found: Amounts) -> tuple[int | Unknown, int | Unknown]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from modelscope_cli.analysis.memory import rows
 from modelscope_cli.analysis.memory.kv.cache import KVCache
 from modelscope_cli.analysis.memory.modes import STORED
+from modelscope_cli.analysis.memory.part import Part
 from modelscope_cli.analysis.memory.rows import LOADED, Row
 from modelscope_cli.facts import Note, Unknown
 from modelscope_cli.footprint.result import Footprint
@@ -45,7 +46,7 @@ class Shown:
         if len(self.found.rows) > 1:
             yield self._rows()
         yield self._parts()
-        if self.top.left and self.top.mode.scheme is not None:
+        if self.top.left:
             yield self._left()
         yield Fields(list(self._facts()))
         if self.found.on_cards:
@@ -171,6 +172,9 @@ class Shown:
         for row in self.found.rows:
             for release, size in row.alternatives:
                 yield _alternative(row, release, size, self._plain_bytes(row))
+        stored = next((row for row in self.found.rows if row.mode.bits == STORED), None)
+        if stored is not None and _is_of_weights(stored.parts[0], stored):
+            yield f"as stored: {stored.parts[0].note}"
         yield from self._why_unknown()
 
     def _why_unknown(self) -> Iterator[str]:
@@ -201,7 +205,7 @@ class Shown:
         for reason in dict.fromkeys(part.reason for part in known if part.reason):
             yield Note(reason)
         for part in self.top.parts:
-            if part.note:
+            if part.note and not _is_of_weights(part, self.top):
                 yield Note(f"{_TITLES[part.part]}: {part.note}")
 
 
@@ -237,10 +241,17 @@ def _label(group: Sequence[Row]) -> str:
     first = group[0]
     if len(group) == 1:
         return first.method
-    names = [_name(row) for row in group if row.mode.bits != STORED]
-    if any(row.mode.bits == STORED for row in group):
-        names.append("as stored")
-    return f"{' = '.join(names)}, {first.dtype.lower()}"
+    stored = next((row for row in group if row.mode.bits == STORED), None)
+    names = list(dict.fromkeys(_name(row) for row in group if row is not stored))
+    if stored is None:
+        return f"{' = '.join(names)}, {first.dtype.lower()}"
+    is_as_stored = stored.method.startswith("as stored")
+    return f"{' = '.join(names)} = {stored.method}" if is_as_stored else stored.method
+
+
+def _is_of_weights(part: Part, row: Row) -> bool:
+    """Whether a part's note is of packed weights of transformers': it stands below the table."""
+    return part.part == "weights" and part.note is not None and row.file is None
 
 
 def _name(row: Row) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -155,12 +155,16 @@ def _four_bit(elements: int, double_quant: bool) -> tuple[Part, ...]:
 
 
 def as_stored(
-    held: Iterable[Held], plan: DtypePlan, *, keeps_weight_dtype: bool = False
+    held: Iterable[Held],
+    plan: DtypePlan,
+    *,
+    keeps_weight_dtype: bool = False,
+    why_left: Callable[[Held], str] = lambda held: "not packed in the checkpoint",
 ) -> Amounts:
     """A checkpoint whose packed weights stay packed, the rest at a dtype.
 
     `keeps_weight_dtype`: a parameter called `weight` keeps the file's dtype, as it does where
-    bitsandbytes wrote the checkpoint.
+    bitsandbytes wrote the checkpoint. `why_left` says why a parameter is not packed.
     """
     weights = state = buffers = modules = parameters = 0
     left = []
@@ -180,7 +184,7 @@ def as_stored(
             buffers += size
         else:
             weights += size
-            left.append(Left(each.shown(), each.times, size, "not packed in the checkpoint"))
+            left.append(Left(each.shown(), each.times, size, why_left(each)))
     return Amounts(weights, state, buffers, modules, parameters, tuple(left))
 
 
