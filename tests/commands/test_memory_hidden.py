@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import checkpoints
+from tests.builders import checkpoints, folders
 from tests.builders.checkpoints import LLAMA_TINY, Packed
 from tests.builders.safetensors import Tensor
 from tests.documents import document
@@ -184,3 +184,26 @@ def test_a_method_that_nobody_knows_is_told(run: Run, tmp_path: Path) -> None:
     made = checkpoints.llama(LLAMA_TINY, _bitnet, {"quant_method": "magic"})
     done = run("memory", str(checkpoints.write(tmp_path / "m", made)))
     assert "transformers knows no quant_method 'magic' and skips it" in done.err
+
+
+# A configuration alone
+
+
+def test_a_configuration_without_a_dtype(run: Run, tmp_path: Path) -> None:
+    config = {k: v for k, v in LLAMA_TINY.config.items() if k not in ("dtype", "torch_dtype")}
+    folder = folders.write(tmp_path / "m", {"config.json": config})
+    done = run("memory", str(folder))
+    assert done.out.count("no weight files here") == 1
+    assert "no weight files here" not in done.err
+    assert "as stored, no dtype told" in done.out
+    assert "no dtype is told: taken as f32, torch's default" in done.err
+    found = document(run("memory", str(folder), "--json").out)
+    assert {part["part"]: part["basis"] for part in found["parts"]}["kv_cache"] == "assumption"
+    assert found["total_bytes"] is None
+
+
+def test_a_configuration_that_declares_a_packing(run: Run, tmp_path: Path) -> None:
+    config = {**LLAMA_TINY.config, "quantization_config": {"quant_method": "fp8"}}
+    folder = folders.write(tmp_path / "m", {"config.json": config})
+    found = document(run("memory", str(folder), "--json").out)
+    assert found["method"] == "as stored, fp8 by the configuration, the rest bf16"

@@ -182,7 +182,7 @@ def _row(model: Model, mode: Mode, work: Workload, run: _Running) -> Row:
         loaded[0] = loaded[0]._replace(note=_otherwise(model, mode, dtype))
         modules, parameters = _quantized(found)
     cache, activations = run
-    running = [_cache_part(cache), activations]
+    running = [_of_dtype(part, model, mode) for part in (_cache_part(cache), activations)]
     if work.training is not None:
         cache = NO_CACHE
         running = list(_training_parts(model, mode, dtype, work, work.training))
@@ -357,6 +357,15 @@ def _cache_part(cache: KVCache | Unknown) -> Part:
     if isinstance(cache, Unknown):
         return Part("kv_cache", cache, "estimate", cache.reason)
     return Part("kv_cache", cache.bytes, cache.basis, None, cache.note)
+
+
+def _of_dtype(part: Part, model: Model, mode: Mode) -> Part:
+    """A part whose dtype nothing tells: what it is taken as is torch's default."""
+    is_told = model.dtype_told or mode.dtype is not None or mode.bits in ("32", "16")
+    if is_told or isinstance(part.bytes, Unknown) or not part.bytes:
+        return part
+    reason = f"no dtype is told: taken as {model.dtype.lower()}, torch's default"
+    return part._replace(basis="assumption", reason=reason)
 
 
 def _activations(model: Model, dtype: str, work: Workload) -> Part:

@@ -142,6 +142,7 @@ def _on_cards(on_cards: OnCards) -> dict[str, Any]:
         "devices": devices
         if isinstance(devices, Unknown)
         else [_device(device) for device in devices],
+        **({"refused": on_cards.refused} if on_cards.refused else {}),
         **({"smallest_request": on_cards.request} if on_cards.request else {}),
     }
 

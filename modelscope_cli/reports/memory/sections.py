@@ -149,7 +149,8 @@ class Shown:
         if isinstance(card, int):
             each = size_text(self.found.runtime) + (" a card" if self.found.cards > 1 else "")
             what = "of a card" if self.found.cards == 1 else "of all cards"
-            yield what, f"{_size(card)} (cache at its peak, {each} for CUDA: assumed)", "text"
+            peak = "" if self.found.work.training else "cache at its peak, "
+            yield what, f"{_size(card)} ({peak}{each} for CUDA: assumed)", "text"
         if isinstance(top.modules, int) and isinstance(top.parameters, int) and top.modules:
             packed = short_count(top.parameters)
             yield "quantized", f"{packed} parameters in {counted(top.modules, 'module')}", "text"
@@ -201,6 +202,8 @@ class Shown:
         if not found.context_said and not isinstance(self.top.cache, Unknown):
             limit = "" if found.limit is None else f" of {found.limit:,} possible"
             yield Note(f"context {found.work.context:,}{limit}; --context N asks for another")
+        if found.on_cards:
+            yield from _of_cards(found.on_cards[0])
         known = (part for part in self.top.parts if not isinstance(part.bytes, Unknown))
         for reason in dict.fromkeys(part.reason for part in known if part.reason):
             yield Note(reason)
@@ -278,6 +281,18 @@ _HARDLY = 0.95
 _FAR = 0.75
 
 
+def _of_cards(on_cards: OnCards) -> Iterator[Note]:
+    """What stands in the way of a placement, and what it assumes."""
+    if on_cards.refused is not None:
+        yield Note(on_cards.refused, warning=True)
+    devices = [] if isinstance(on_cards.devices, Unknown) else on_cards.devices
+    if any(device.is_card and not device.bytes for device in devices):
+        yield Note(
+            "cards that hold nothing are charged CUDA's share too: accelerate opens every card "
+            "that it sees to ask for its free memory"
+        )
+
+
 _DEVICES = (
     Column("device", "device", "word"),
     Column("bytes", "weights", "bytes", rank=2),
@@ -305,6 +320,8 @@ def _on_cards(on_cards: OnCards, row: Row) -> Iterator[Section]:
         yield Lines([f"which card holds what is unknown: {devices.reason}"])
     verdict = {True: "fits", False: "does not fit", None: "cannot be shown to fit"}
     lines = [f"{verdict[on_cards.fits]} on {on_cards.cards.name}{_but(on_cards, row)}"]
+    if on_cards.refused is not None:
+        lines[0] += f"; {on_cards.refused}"
     if on_cards.request is not None:
         lines.append(f"the smallest request that fits: {on_cards.request}")
     yield Lines(lines)
