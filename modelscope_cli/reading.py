@@ -23,10 +23,7 @@ from modelscope_cli.formats.weight_sets import WeightSet
 from modelscope_cli.sources.base import Source
 
 CONFIG_FILES = ("config.json", "adapter_config.json", "params.json")
-_NO_WEIGHTS = (
-    "no weight files here, only a configuration; transformers could build the class from it: "
-    "pip install 'modelscope-cli[live]'"
-)
+_NO_WEIGHTS = "no weight files here, only a configuration; memory --exact builds the class from it"
 
 
 def holds_a_model(names: Sequence[str]) -> bool:

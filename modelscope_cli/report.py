@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 
 from modelscope_cli.facts import ModelRef, Note, Shape, Unknown
 
-Cell = str | int | float | bool | Shape | Unknown | None
+
+class AtLeast(NamedTuple):
+    """A number of which only a lower bound is known."""
+
+    number: int
+
+
+Cell = str | int | float | bool | AtLeast | Shape | Unknown | None
 
 
 class Column(NamedTuple):

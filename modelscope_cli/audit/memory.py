@@ -37,7 +37,7 @@ def asked(memory: Memory) -> tuple[Asked, Cards | None]:
 
 
 def flaws(facts: ModelFacts, memory: Memory) -> Iterator[Flaw]:
-    """What does not fit. Raises Skip where the footprint is not known."""
+    """What does not fit. Raises Skip where that is not known, and what is known would fit."""
     from modelscope_cli import footprint
 
     wanted, cards = asked(memory)
@@ -45,21 +45,25 @@ def flaws(facts: ModelFacts, memory: Memory) -> Iterator[Flaw]:
         found = footprint.of(facts, wanted, RUNTIME_BYTES, cards)
     except MscopeError as error:
         raise Skip(f"its memory cannot be told: {error.message}") from error
-    needed = found.top.peak_bytes()
-    if isinstance(needed, Unknown):
-        raise Skip(f"its memory is unknown: {needed.reason}")
+    whole, needed = found.top.peak_bytes(), found.top.peak_at_least
     run_as = _run_as(found, memory)
+    at_least = "at least " if isinstance(whole, Unknown) else ""
+    is_wrong = False
     if memory.most is not None and needed > memory.most:
+        is_wrong = True
         yield Flaw(
-            f"takes {needed:,} bytes ({size_text(needed)}) {run_as}, "
+            f"takes {at_least}{needed:,} bytes ({size_text(needed)}) {run_as}, "
             f"{memory.most:,} ({size_text(memory.most)}) are allowed"
         )
-    if found.on_cards and not found.on_cards[0].fits:
+    if found.on_cards and found.on_cards[0].fits is False:
+        is_wrong = True
         runtime = size_text(RUNTIME_BYTES)
         yield Flaw(
-            f"does not fit on {memory.fits}: {size_text(needed)} {run_as}, "
+            f"does not fit on {memory.fits}: {at_least}{size_text(needed)} {run_as}, "
             f"and {runtime} a card that CUDA takes"
         )
+    if isinstance(whole, Unknown) and not is_wrong:
+        raise Skip(f"its memory is unknown, at least {size_text(needed)}: {whole.reason}")
 
 
 def _run_as(found: Footprint, memory: Memory) -> str:

@@ -120,7 +120,7 @@ class CardOptions(NamedTuple):
     check: Annotated[
         bool,
         typer.Option(
-            "--check", help="Exit with 1 if it does not fit.", rich_help_panel=CARDS_PANEL
+            "--check", help="Exit with 1 unless it is known to fit.", rich_help_panel=CARDS_PANEL
         ),
     ] = False
 

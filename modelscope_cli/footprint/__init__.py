@@ -10,7 +10,7 @@ from modelscope_cli.analysis.memory.request import FIT, Asked
 from modelscope_cli.analysis.memory.rows import Workload
 from modelscope_cli.errors import UsageError
 from modelscope_cli.facts import ModelFacts, Note
-from modelscope_cli.footprint.models import examined, model_of, totals_of
+from modelscope_cli.footprint.models import declared_notes, examined, model_of, totals_of
 from modelscope_cli.footprint.result import Footprint
 from modelscope_cli.footprint.workload import notes, require_cache_dtype, workload
 
@@ -77,7 +77,7 @@ def _of_checkpoint(facts: ModelFacts, asked: Asked, runtime: int, cards: Cards |
     if limit is not None and limit != work.context:
         at_limit = rows.cache_of(model, found[0].dtype, work._replace(context=limit))
     said = asked.context is not None
-    told = (*notes(work, limit), *remarks)
+    told = (*notes(work, limit), *remarks, *declared_notes(model, tensors.rows))
     return Footprint(
         found, model, tensors, totals_of(facts, tensors), work, limit, at_limit, said, runtime,
         told,

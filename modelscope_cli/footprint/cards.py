@@ -23,15 +23,17 @@ AUTO = "auto"
 
 
 class OnCards(NamedTuple):
-    """One row on the cards. `fits` is None where a part is unknown.
+    """One row on the cards. `fits` is None where a part is unknown and the others fit.
 
     `request` is the smallest one of SLURM's that fits, where the cards were named as SLURM does.
+    `refused` says why transformers would not load a model so.
     """
 
     cards: Cards
     devices: list[Device] | Unknown
     fits: bool | None
     request: str | None = None
+    refused: str | None = None
 
 
 def named(text: str) -> Cards:
@@ -48,11 +50,14 @@ def laid_out(model: Model, row: Row, cards: Cards, runtime: int) -> OnCards:
     placed = on_cards.placed_on(model, row, cards.each, runtime)
     found, short = _short(model, row, cards, runtime, placed)
     fits = None if isinstance(short, Unknown) else short <= 0
+    if fits is None and row.peak_at_least + runtime * cards.number > sum(cards.each):
+        fits = False
     request = None
     if cards.type is not None and fits is not None:
         number = fit.fewest(lambda count: _fits(model, row, cards.of(count), runtime))
         request = None if number is None else fit.slurm_request(cards, number)
-    return OnCards(cards, found, fits, request)
+    refused = None if isinstance(found, Unknown) else on_cards.refused(row, found)
+    return OnCards(cards, found, fits, request, refused)
 
 
 def _fits(model: Model, row: Row, cards: Cards, runtime: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelscope_cli.escape import one_line, visible
 from modelscope_cli.facts import Unknown
-from modelscope_cli.report import Cell, Lines
+from modelscope_cli.report import AtLeast, Cell, Lines
 from modelscope_cli.units import size_text
 
 RIGHT_ALIGNED = frozenset({"count", "bytes", "size", "times"})
@@ -16,6 +16,8 @@ def cell_text(cell: Cell, kind: str, units: str) -> str:
         return ""
     if isinstance(cell, Unknown):
         return "unknown"
+    if isinstance(cell, AtLeast):
+        return f"≥ {_number_text(cell.number, kind, units)}"
     if isinstance(cell, tuple):
         return f"[{', '.join(map(str, cell))}]"
     if isinstance(cell, str):

@@ -10,7 +10,7 @@ from modelscope_cli.analysis.licence import Licence
 from modelscope_cli.analysis.memory.rows import Row
 from modelscope_cli.analysis.params import Params
 from modelscope_cli.facts import ModelFacts, ModelRef, Note, Unknown
-from modelscope_cli.report import Cell, Column, Fields, Report, Section, Table
+from modelscope_cli.report import AtLeast, Cell, Column, Fields, Report, Section, Table
 from modelscope_cli.reports.objects import with_unknowns
 from modelscope_cli.titles import title
 from modelscope_cli.units import short_count
@@ -129,12 +129,16 @@ def _memory(card: Card) -> Iterator[list[Cell]]:
     yield _sized("stored", card.stored_bytes, "exact")
     if len(dtypes := card.dtypes) > 1:
         yield from (_sized(f"  of it {dtype}", size, "exact") for dtype, size in dtypes.items())
-    yield _sized(f"load: {row.method}", row.load_bytes, row.basis)
-    yield _sized(run, row.total_bytes, "estimate")
+    yield _sized(f"load: {row.method}", row.load_bytes, row.load_basis, row.load_at_least)
+    yield _sized(run, row.total_bytes, row.total_basis, row.at_least_bytes)
 
 
-def _sized(what: str, size: int | Unknown, basis: str) -> list[Cell]:
-    return [what, size, size, None if isinstance(size, Unknown) else basis]
+def _sized(what: str, size: int | Unknown, basis: str, least: int = 0) -> list[Cell]:
+    """One line; of what is not known as a whole, `least`, what is known of it."""
+    if isinstance(size, Unknown):
+        known = AtLeast(least) if least else size
+        return [what, known, known, None]
+    return [what, size, size, basis]
 
 
 def _text(value: str | Unknown) -> str:
@@ -197,8 +201,11 @@ def _document(card: Card) -> dict[str, Any]:
             "cache_state": card.cache_state,
             "stored_bytes": card.stored_bytes,
             "load_bytes": row.load_bytes,
+            "load_basis": row.load_basis,
             "total_bytes": row.total_bytes,
-            "basis": row.basis,
+            "total_basis": row.total_basis,
+            **row.bounds(),
+            "basis": row.total_basis,
             "request": {"batch": card.batch, "context": card.context, "dtype": row.dtype},
         }
     )

@@ -94,7 +94,7 @@ def _checked(made: dict[str, Any]) -> dict[str, Any]:
         assert list(sizes)[:5] == [*LOADED, "kv_cache", "activations"]
         loaded = [sizes[part] for part in LOADED]
         assert row["load_bytes"] == (None if None in loaded else sum(loaded))
-        _check_total(row, list(sizes.values()))
+        _check_total(row)
         assert sizes["kv_cache"] == row["kv_cache"]["bytes"]
         layers = row["kv_cache"]["layers"]
         assert sum(layer["bytes"] for layer in layers) == (row["kv_cache"]["bytes"] or 0)
@@ -102,9 +102,13 @@ def _checked(made: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _check_total(row: dict[str, Any], sizes: list[int | None]) -> None:
-    known = sum(size for size in sizes if size is not None)
-    if None in sizes:
+def _check_total(row: dict[str, Any]) -> None:
+    parts = row["parts"]
+    known = sum(part["bytes"] or part.get("at_least_bytes", 0) for part in parts)
+    bases = {part["basis"] for part in parts}
+    assert row["total_basis"] == ("estimate" if "estimate" in bases else "exact")
+    assert row["card_basis"] == ("assumption" if row["runtime_bytes"] else row["total_basis"])
+    if any(part["bytes"] is None for part in parts):
         assert row["total_bytes"] is row["card_bytes"] is None
         assert row["at_least_bytes"] == known
         assert {"total_bytes", "card_bytes"} <= set(row["unknown"])
@@ -168,7 +172,7 @@ def test_the_default_model_under_transformers_4(run: Run) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_builtins(run: Run, name: str) -> None:
     made = _checked(document(run("memory", f"builtin:{name}", "--json").out))
-    assert made["basis"] == "exact"
+    assert (made["load_basis"], made["total_basis"]) == ("exact", "estimate")
     if name.startswith(("bert", "clip")):
         assert made["kv_cache"]["bytes"] == 0
 
@@ -182,7 +186,8 @@ def test_all_rows(memory: Any) -> None:
     assert [_part(row, "weights") for row in made["rows"][:3]] == [
         2 * ELEMENTS, 4 * ELEMENTS, 2 * ELEMENTS,
     ]  # fmt: skip
-    assert [row["basis"] for row in made["rows"]] == ["exact"] * 5
+    assert [row["load_basis"] for row in made["rows"]] == ["exact"] * 5
+    assert [row["basis"] for row in made["rows"]] == ["estimate"] * 5  # with its activations
 
 
 @pytest.mark.parametrize("bits", ROWS)
@@ -474,7 +479,8 @@ def test_configurations_that_contradict_themselves(
     run: Run, tmp_path: Path, config: dict[str, Any]
 ) -> None:
     files = {"config.json": {**CONFIG, **config}, "model.safetensors": WEIGHTS}
-    assert _answer(run, tmp_path, files)["load_bytes"] >= 2 * ELEMENTS
+    made = _answer(run, tmp_path, files)
+    assert (made["load_bytes"] or made["load_at_least_bytes"]) >= 2 * ELEMENTS
 
 
 def test_fewer_layers_than_the_file_has(run: Run, tmp_path: Path) -> None:
@@ -495,6 +501,13 @@ def test_an_unknown_model_type(run: Run, tmp_path: Path) -> None:
     assert "no class of transformers is known as NobodyForCausalLM" in made["parts"][0]["reason"]
     four = _row(made, "4")
     assert four["quantized"]["modules"] >= 14
+    assert _part(made, "buffers") is made["load_bytes"] is made["total_bytes"] is None
+    assert made["load_at_least_bytes"] == 2 * ELEMENTS
+    done = run("memory", str(tmp_path / "x"), "--gpus", "1x80GiB", "--check")
+    assert (done.code, "cannot be shown to fit" in done.out) == (1, True)
+    assert "16 bit = as stored" in done.out
+    done = run("memory", str(tmp_path / "x"), "--gpus", "1x1MiB", "--json")
+    assert document(done.out)["fits"] is False  # what is known is too much
 
 
 def test_remote_code_is_never_run(run: Run, tmp_path: Path) -> None:

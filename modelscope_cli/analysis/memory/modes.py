@@ -46,9 +46,21 @@ def bits_of(quant: str) -> str:
     return _BITS_OF.get(quant, quant)
 
 
-def describe(mode: Mode, dtype: str) -> str:
+class Checkpoint(NamedTuple):
+    """What a checkpoint is held as in its files.
+
+    `packed` are the names of its packings, `dtype_told` whether it says what floats are.
+    """
+
+    dtype: str
+    packed: tuple[str, ...] = ()
+    dtype_told: bool = True
+
+
+def describe(mode: Mode, dtype: str, checkpoint: Checkpoint | None = None) -> str:
     """`4 bit, bitsandbytes nf4, no double quant`; `dtype` is what floats are loaded as."""
     name = dtype.lower()
+    stored = checkpoint or Checkpoint(dtype)
     if mode.scheme == "int8":
         return "8 bit, bitsandbytes int8"
     if mode.scheme in ("nf4", "fp4"):
@@ -56,6 +68,10 @@ def describe(mode: Mode, dtype: str) -> str:
         return f"4 bit, bitsandbytes {mode.scheme}, {double}"
     if mode.scheme is not None:
         return f"{mode.scheme}, as ideal packing"
-    if mode.bits == STORED:
+    if mode.bits == STORED and not stored.dtype_told and mode.dtype is None:
+        name = "no dtype told"
+    if mode.bits == STORED and stored.packed:
+        return f"as stored, {' and '.join(stored.packed)}, the rest {name}"
+    if mode.bits == STORED and dtype == stored.dtype:
         return f"as stored, {name}"
     return f"{DTYPES[dtype].block_bytes * 8} bit, {name}"

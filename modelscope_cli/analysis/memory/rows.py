@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelscope_cli.analysis.memory import modes
+from modelscope_cli.analysis.memory import modes, quantizers
 from modelscope_cli.analysis.memory.activations import estimate as estimate_activations
 from modelscope_cli.analysis.memory.kv.cache import KVCache, kv_cache
 from modelscope_cli.analysis.memory.modes import Mode
 from modelscope_cli.analysis.memory.part import Part
 from modelscope_cli.analysis.memory.weights import amounts, what_if
 from modelscope_cli.analysis.memory.weights.amounts import Amounts, Left
+from modelscope_cli.analysis.memory.weights.held import Held
 from modelscope_cli.analysis.memory.weights.prepared import Prepared
+from modelscope_cli.analysis.opaque import method_of
 from modelscope_cli.dtypes import DTYPES
 from modelscope_cli.facts import Unknown
 
@@ -41,8 +44,8 @@ class Row(NamedTuple):
     dtype: str
     method: str
     parts: tuple[Part, ...]
-    modules: int
-    parameters: int
+    modules: int | Unknown
+    parameters: int | Unknown
     left: tuple[Left, ...]
     cache: KVCache | Unknown
     alternatives: tuple[tuple[str, int], ...] = ()
@@ -59,31 +62,59 @@ class Row(NamedTuple):
         return _sum(part for part in self.parts if part.part in LOADED)
 
     @property
+    def load_at_least(self) -> int:
+        """What is known of these."""
+        return sum(part.least for part in self.parts if part.part in LOADED)
+
+    @property
     def total_bytes(self) -> int | Unknown:
         """All parts."""
         return _sum(self.parts)
 
     @property
     def at_least_bytes(self) -> int:
-        """All parts that are known."""
-        return sum(part.bytes for part in self.parts if isinstance(part.bytes, int))
+        """What is known of all parts."""
+        return sum(part.least for part in self.parts)
 
     def peak_bytes(self) -> int | Unknown:
         """All parts with the cache at its peak."""
         total = self.total_bytes
-        if isinstance(total, Unknown) or isinstance(self.cache, Unknown):
-            return total
-        return total + self.cache.peak_bytes - self.cache.bytes
+        return total if isinstance(total, Unknown) else self.peak_at_least
 
     @property
-    def basis(self) -> str:
+    def peak_at_least(self) -> int:
+        """What is known of that."""
+        if isinstance(self.cache, Unknown):
+            return self.at_least_bytes
+        return self.at_least_bytes + self.cache.peak_bytes - self.cache.bytes
+
+    def bounds(self) -> dict[str, int]:
+        """What is known of `load_bytes` and `total_bytes`, where that is not all."""
+        sums = {
+            "load_at_least_bytes": (self.load_bytes, self.load_at_least),
+            "at_least_bytes": (self.total_bytes, self.at_least_bytes),
+        }
+        return {key: least for key, (whole, least) in sums.items() if isinstance(whole, Unknown)}
+
+    @property
+    def load_basis(self) -> str:
         """Of `load_bytes`: exact where every loaded part is."""
-        loaded = {part.basis for part in self.parts if part.part in LOADED}
-        return "exact" if loaded <= {"exact"} else "estimate"
+        return weakest(part.basis for part in self.parts if part.part in LOADED)
+
+    @property
+    def total_basis(self) -> str:
+        """Of `total_bytes`: that of its weakest part."""
+        return weakest(part.basis for part in self.parts)
 
 
 NO_CACHE = KVCache((), 0, 0, 0, 0, "exact", "training keeps no cache")
 LOADED = ("weights", "quantization", "buffers")
+BASES = ("exact", "estimate", "assumption")
+
+
+def weakest(bases: Iterable[str]) -> str:
+    """What a sum rests on whose parts rest on `bases`."""
+    return max(bases, key=BASES.index, default=BASES[0])
 
 
 def _sum(parts: Any) -> int | Unknown:
@@ -96,13 +127,21 @@ def _sum(parts: Any) -> int | Unknown:
 
 
 class Model(NamedTuple):
-    """What every row is made of: the components, and whether they are packed already."""
+    """What every row is made of: the components, and whether they are packed already.
+
+    `packed_by` is the scheme of packed weights in the checkpoint, or the method that it declares
+    where they cannot be seen through; `packed` are their names for people. `declared` is what the
+    model's files say of its quantization. `dtype_told`: whether they tell a dtype at all.
+    """
 
     components: tuple[Prepared, ...]
     config: Mapping[str, Any]
     architecture: str | None
-    packed_by: str | None = None  # the scheme of packed weights in the checkpoint
+    packed_by: str | None = None
     untold: Unknown | None = None  # why the tensors are not known
+    packed: tuple[str, ...] = ()
+    declared: Mapping[str, Any] = MappingProxyType({})
+    dtype_told: bool = True
 
     @property
     def dtype(self) -> str:
@@ -132,23 +171,28 @@ def _running(model: Model, dtype: str, work: Workload) -> _Running:
 def _row(model: Model, mode: Mode, work: Workload, run: _Running) -> Row:
     dtype = mode.float_dtype(model.dtype)
     found = weigh(model, mode)
+    modules: int | Unknown
+    parameters: int | Unknown
     if isinstance(found, Unknown):
         loaded = [Part(part, found, "estimate", found.reason) for part in LOADED]
+        modules = parameters = found
         found = Amounts()
     else:
         loaded = list(_loaded_parts(model, mode, found))
+        loaded[0] = loaded[0]._replace(note=_otherwise(model, mode, dtype))
+        modules, parameters = _quantized(found)
     cache, activations = run
-    running = [_cache_part(cache), activations]
+    running = [_of_dtype(part, model, mode) for part in (_cache_part(cache), activations)]
     if work.training is not None:
         cache = NO_CACHE
         running = list(_training_parts(model, mode, dtype, work, work.training))
     return Row(
         mode,
         dtype,
-        modes.describe(mode, dtype),
+        modes.describe(mode, dtype, modes.Checkpoint(model.dtype, model.packed, model.dtype_told)),
         (*loaded, *running),
-        found.modules,
-        found.parameters,
+        modules,
+        parameters,
         found.left,
         cache,
         tuple(_alternatives(model, mode, found)),
@@ -189,23 +233,36 @@ def weigh(model: Model, mode: Mode) -> Amounts | Unknown:
         return model.untold
     total = Amounts()
     for component in model.components:
-        found = _weigh(component, model.packed_by, mode)
+        found = _weigh(component, model, mode)
         if isinstance(found, Unknown):
             return found
-        dtype = mode.float_dtype(component.dtype)
-        weights = sum(each.bytes(dtype) for each in component.made if each.is_weight)
-        buffers = sum(each.bytes(dtype) for each in component.made if not each.is_weight)
-        made = Amounts(weights, 0, buffers)
-        total = total.plus(found).plus(made)
+        total = total.plus(found).plus(_unheld(component, mode))
     return total
 
 
-def _weigh(component: Prepared, packed_by: str | None, mode: Mode) -> Amounts | Unknown:
+def _unheld(component: Prepared, mode: Mode) -> Amounts:
+    """Buffers that are not in the file, and what is packed so that nobody here sees through it.
+
+    Of that no row holds less than the file does: a weight is never unpacked into fewer bits.
+    """
+    hidden = sum(each.bytes for each in component.hidden)
+    missing = tuple(component.missing())
+    if isinstance(component.made, Unknown):
+        return Amounts(hidden, missing=missing)
+    dtype = mode.float_dtype(component.dtype)
+    weights = sum(each.bytes(dtype) for each in component.made if each.is_weight)
+    buffers = sum(each.bytes(dtype) for each in component.made if not each.is_weight)
+    return Amounts(hidden + weights, 0, buffers, missing=missing)
+
+
+def _weigh(component: Prepared, model: Model, mode: Mode) -> Amounts | Unknown:
     plan = component.plan(mode.float_dtype(component.dtype))
+    if mode.scheme is not None and component.hidden:
+        return Unknown(f"the checkpoint is packed by {model.packed_by}: quantize the original")
     if mode.scheme is not None and mode.scheme not in amounts.BITSANDBYTES:
         return what_if.ideal(component, plan, mode.scheme)
-    if packed_by is not None:
-        return _of_packed(component, packed_by, mode, plan)
+    if model.packed_by is not None:
+        return _of_packed(component, model, mode, plan)
     if mode.scheme is None:
         return amounts.plain(component.held, plan)
     judged = component.judged if mode.transformers >= 5 else what_if.before_fusing(component)
@@ -213,26 +270,65 @@ def _weigh(component: Prepared, packed_by: str | None, mode: Mode) -> Amounts | 
 
 
 def _of_packed(
-    component: Prepared, packed_by: str, mode: Mode, plan: amounts.DtypePlan
+    component: Prepared, model: Model, mode: Mode, plan: amounts.DtypePlan
 ) -> Amounts | Unknown:
     """Of a checkpoint that is quantized already."""
+    packed_by = model.packed_by or ""
     if mode.scheme is None and mode.bits != modes.STORED:
         return amounts.plain(component.held, plan)
     if mode.scheme is not None and modes.bits_of(packed_by) != mode.bits:
         return Unknown(f"the checkpoint is packed by {packed_by}: quantize the original")
     by_bitsandbytes = packed_by in amounts.BITSANDBYTES
-    return amounts.as_stored(component.held, plan, keeps_weight_dtype=by_bitsandbytes)
+    leaves = quantizers.Leaves(model.declared)
+    defaults = {id(part.held): part.reason for part in component.judged if by_bitsandbytes}
+
+    def why_left(held: Held) -> str:
+        reason = leaves.reason(held)
+        default = defaults.get(id(held))
+        return default if reason == quantizers.STORED_SO and default else reason
+
+    return amounts.as_stored(
+        component.held, plan, keeps_weight_dtype=by_bitsandbytes, why_left=why_left
+    )
 
 
 def _loaded_parts(model: Model, mode: Mode, found: Amounts) -> Iterator[Part]:
-    reason = why_estimate(model, mode)
+    reason = _why_estimate(model, mode)
     basis = "exact" if reason is None else "estimate"
+    missing = dict(found.missing)
     for part in LOADED:
-        yield Part(part, getattr(found, part), basis, reason)
+        size = getattr(found, part)
+        if part in missing:
+            why = missing[part]
+            yield Part(part, Unknown(why), "estimate", why, None, size)
+        else:
+            yield Part(part, size, basis, reason)
+
+
+def _otherwise(model: Model, mode: Mode, dtype: str) -> str | None:
+    """Of packed weights: what is held instead where they cannot stay packed."""
+    if mode.bits != modes.STORED or not model.packed:
+        return None
+    plain = weigh(model, mode._replace(bits=str(8 * DTYPES[dtype].block_bytes), dtype=dtype))
+    if isinstance(plain, Unknown) or plain.missing:
+        return None
+    return quantizers.otherwise(method_of(model.declared), dtype, sum(plain[:3]))
+
+
+def _quantized(found: Amounts) -> tuple[int | Unknown, int | Unknown]:
+    """Modules and parameters that are quantized; of weights that are not known, Unknown."""
+    why = dict(found.missing).get("weights")
+    return (found.modules, found.parameters) if why is None else (Unknown(why), Unknown(why))
 
 
 def why_estimate(model: Model, mode: Mode) -> str | None:
-    """Why a row's weights are no certainty; None where they are exact."""
+    """Why what is loaded is no certainty; None where it is exact."""
+    missing = [why for component in model.components for _, why in component.missing()]
+    return _why_estimate(model, mode) or "; ".join(dict.fromkeys(missing)) or None
+
+
+def _why_estimate(model: Model, mode: Mode) -> str | None:
+    """The same of what is known of it."""
     if mode.scheme is not None and mode.scheme not in amounts.BITSANDBYTES:
         return f"{mode.scheme} as ideal packing of every linear layer"
     if mode.transformers < 5 and mode.scheme is not None:
@@ -263,6 +359,15 @@ def _cache_part(cache: KVCache | Unknown) -> Part:
     return Part("kv_cache", cache.bytes, cache.basis, None, cache.note)
 
 
+def _of_dtype(part: Part, model: Model, mode: Mode) -> Part:
+    """A part whose dtype nothing tells: what it is taken as is torch's default."""
+    is_told = model.dtype_told or mode.dtype is not None or mode.bits in ("32", "16")
+    if is_told or isinstance(part.bytes, Unknown) or not part.bytes:
+        return part
+    reason = f"no dtype is told: taken as {model.dtype.lower()}, torch's default"
+    return part._replace(basis="assumption", reason=reason)
+
+
 def _activations(model: Model, dtype: str, work: Workload) -> Part:
     found = estimate_activations(
         model.config,
@@ -282,7 +387,7 @@ def _alternatives(model: Model, mode: Mode, found: Amounts) -> Iterator[tuple[st
         return
     other = mode._replace(transformers=4 if mode.transformers >= 5 else 5)
     beside = weigh(model, other)
-    if isinstance(beside, Unknown):
+    if isinstance(beside, Unknown) or beside.missing or found.missing:
         return
     here, there = (sum(each[:3]) for each in (found, beside))
     if abs(here - there) > _TELL * max(here, there):
@@ -290,9 +395,15 @@ def _alternatives(model: Model, mode: Mode, found: Amounts) -> Iterator[tuple[st
 
 
 def equal(rows: Sequence[Row]) -> list[list[Row]]:
-    """The rows, those with the same bytes in every part together."""
+    """The rows, those with the same bytes in every part together.
+
+    Weights that are not known are equal to no others; buffers that are not known are the same for
+    the same scheme and dtype.
+    """
     groups: dict[object, list[Row]] = {}
-    for each in rows:
-        key = (each.file, *(part.bytes for part in each.parts))
+    for at, each in enumerate(rows):
+        held = (each.mode.scheme, each.dtype) if isinstance(each.load_bytes, Unknown) else None
+        weights = at if isinstance(each.bytes_of("weights"), Unknown) else None
+        key = (each.file, held, weights, *((part.bytes, part.least) for part in each.parts))
         groups.setdefault(key, []).append(each)
     return list(groups.values())

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from modelscope_cli.analysis.memory import rows
 from modelscope_cli.analysis.memory.kv.cache import KVCache
+from modelscope_cli.analysis.memory.part import Part
 from modelscope_cli.analysis.memory.rows import Row
 from modelscope_cli.analysis.memory.weights.amounts import Left
 from modelscope_cli.facts import Unknown
@@ -20,7 +22,7 @@ if TYPE_CHECKING:  # what takes cards, training or the library to be there
 
 RECORD_KEYS = (
     "bits", "method", "weights", "quantization", "buffers", "kv_cache", "activations",
-    "load_bytes", "total_bytes", "card_bytes", "basis",
+    "load_bytes", "load_basis", "total_bytes", "total_basis", "card_bytes", "card_basis",
 )  # fmt: skip
 
 
@@ -29,10 +31,10 @@ def document(found: Footprint) -> Mapping[str, Any]:
     counts = {"total": found.parameters.parameters, "active": found.parameters.active_parameters}
     code = {} if found.code is None else {"code": found.code}
     compared = {"exact": found.exact, "measured": found.measured}
-    rows = [_row(found, at) for at in range(len(found.rows))]
+    made = [_row(found, at) for at in range(len(found.rows))]
     return {
-        **rows[0],
-        "rows": rows,
+        **made[0],
+        "rows": made,
         "parameters": with_unknowns(counts),
         "context_limit": found.limit,
         **with_unknowns(code),
@@ -48,10 +50,7 @@ def records(found: Footprint) -> Iterator[Mapping[str, Any]]:
                 "bits": row.mode.bits,
                 "method": row.method,
                 **{part.part: part.bytes for part in row.parts},
-                "load_bytes": row.load_bytes,
-                "total_bytes": row.total_bytes,
-                "card_bytes": card_bytes(row, found),
-                "basis": row.basis,
+                **_sums(row, found),
             }
         )
 
@@ -65,22 +64,19 @@ def card_bytes(row: Row, found: Footprint) -> int | Unknown:
 def _row(found: Footprint, at: int) -> dict[str, Any]:
     row = found.rows[at]
     on_cards = found.on_cards[at] if found.on_cards else None
-    at_least = {"at_least_bytes": row.at_least_bytes}
     return with_unknowns(
         {
             "bits": row.mode.bits,
             "method": row.method,
             **({"file": row.file} if row.file is not None else {}),
-            "basis": row.basis,
+            "basis": row.total_basis,
             "request": _request(found, row),
-            "parts": [with_unknowns(part._asdict()) for part in row.parts],
-            "load_bytes": row.load_bytes,
-            "total_bytes": row.total_bytes,
-            **(at_least if isinstance(row.total_bytes, Unknown) else {}),
-            "card_bytes": card_bytes(row, found),
+            "parts": [_part(part) for part in row.parts],
+            **_sums(row, found),
+            **row.bounds(),
             "runtime_bytes": found.runtime,
-            "quantized": {"modules": row.modules, "parameters": row.parameters},
-            "unquantized": [_left(each) for each in row.left if row.mode.scheme],
+            "quantized": with_unknowns({"modules": row.modules, "parameters": row.parameters}),
+            "unquantized": [_left(each) for each in row.left],
             "kv_cache": _cache(row.cache),
             "alternatives": [
                 {"transformers": release, "load_bytes": size} for release, size in row.alternatives
@@ -88,6 +84,26 @@ def _row(found: Footprint, at: int) -> dict[str, Any]:
             **({} if on_cards is None else _on_cards(on_cards)),
         }
     )
+
+
+def _part(part: Part) -> dict[str, Any]:
+    """One part; of one that is not known as a whole, what is known of it."""
+    made = with_unknowns(part._asdict())
+    at_least = made.pop("at_least")
+    return {**made, "at_least_bytes": at_least} if part.least and "unknown" in made else made
+
+
+def _sums(row: Row, found: Footprint) -> dict[str, Any]:
+    """The three sums and what each rests on: that of its weakest part."""
+    card = rows.weakest([row.total_basis, *(["assumption"] if found.runtime else [])])
+    return {
+        "load_bytes": row.load_bytes,
+        "load_basis": row.load_basis,
+        "total_bytes": row.total_bytes,
+        "total_basis": row.total_basis,
+        "card_bytes": card_bytes(row, found),
+        "card_basis": card,
+    }
 
 
 def _request(found: Footprint, row: Row) -> dict[str, Any]:
@@ -126,6 +142,7 @@ def _on_cards(on_cards: OnCards) -> dict[str, Any]:
         "devices": devices
         if isinstance(devices, Unknown)
         else [_device(device) for device in devices],
+        **({"refused": on_cards.refused} if on_cards.refused else {}),
         **({"smallest_request": on_cards.request} if on_cards.request else {}),
     }
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from modelscope_cli.analysis.memory import rows
 from modelscope_cli.analysis.memory.kv.cache import KVCache
 from modelscope_cli.analysis.memory.modes import STORED
-from modelscope_cli.analysis.memory.rows import Row
+from modelscope_cli.analysis.memory.part import Part
+from modelscope_cli.analysis.memory.rows import LOADED, Row
 from modelscope_cli.facts import Note, Unknown
 from modelscope_cli.footprint.result import Footprint
-from modelscope_cli.report import Cell, Column, Fields, Lines, Section, Table
+from modelscope_cli.report import AtLeast, Cell, Column, Fields, Lines, Section, Table
 from modelscope_cli.reports.memory.document import card_bytes
 from modelscope_cli.units import counted, short_count, size_text
 
@@ -45,11 +46,11 @@ class Shown:
         if len(self.found.rows) > 1:
             yield self._rows()
         yield self._parts()
-        if self.top.left and self.top.mode.scheme is not None:
+        if self.top.left:
             yield self._left()
         yield Fields(list(self._facts()))
         if self.found.on_cards:
-            yield from _on_cards(self.found.on_cards[0])
+            yield from _on_cards(self.found.on_cards[0], self.top)
         for title, compared in (("exact", self.found.exact), ("measured", self.found.measured)):
             if compared is not None:
                 yield _compared(title, self.top, compared)
@@ -68,17 +69,17 @@ class Shown:
             Column("load_bytes", "load, bytes", "bytes", rank=3),
         )
         groups = rows.equal(self.found.rows)
-        most = max((_known(group[0].total_bytes) for group in groups), default=0)
+        most = max((group[0].at_least_bytes for group in groups), default=0)
         cells: list[list[Cell]] = [
             [
                 _label(group),
-                group[0].load_bytes,
+                load := _bound(group[0].load_bytes, group[0].load_at_least),
                 group[0].bytes_of("kv_cache"),
                 group[0].bytes_of("activations"),
-                group[0].total_bytes,
+                _bound(group[0].total_bytes, group[0].load_at_least and group[0].at_least_bytes),
                 *self._fits(group[0]),
-                _known(group[0].total_bytes) / most if most else 0.0,
-                group[0].load_bytes,
+                group[0].at_least_bytes / most if most else 0.0,
+                load,
             ]
             for group in groups
         ]
@@ -102,15 +103,15 @@ class Shown:
         cells: list[list[Cell]] = [
             [
                 _TITLES[part.part],
-                part.bytes,
-                part.bytes,
-                _known(part.bytes) / whole,
+                size := _bound(part.bytes, part.least),
+                size,
+                part.least / whole,
                 "unknown" if isinstance(part.bytes, Unknown) else part.basis,
             ]
             for part in self.top.parts
             if part.bytes != 0 or part.part == "kv_cache"
         ]
-        total = self.top.total_bytes
+        total = _bound(self.top.total_bytes, self.top.at_least_bytes)
         return Table(columns, cells, self.top.method, ["run", total, total, None, None])
 
     def _left(self) -> Table:
@@ -141,23 +142,19 @@ class Shown:
                 active = short_count(totals.active_parameters)
                 text += f", {active} active a token (that is speed, not memory)"
             yield "parameters", text, "text"
-        yield "load", _size(top.load_bytes), "text"
-        yield "run", self._run(), "text"
+        yield "load", _told(top.load_bytes, top.load_at_least, LOADED, top), "text"
+        others = [part.part for part in top.parts if part.part not in LOADED]
+        yield "run", _told(top.total_bytes, top.at_least_bytes, others, top), "text"
         card = card_bytes(top, self.found)
         if isinstance(card, int):
             each = size_text(self.found.runtime) + (" a card" if self.found.cards > 1 else "")
             what = "of a card" if self.found.cards == 1 else "of all cards"
-            yield what, f"{_size(card)} (cache at its peak, {each} for CUDA: assumed)", "text"
-        if top.modules:
+            peak = "" if self.found.work.training else "cache at its peak, "
+            yield what, f"{_size(card)} ({peak}{each} for CUDA: assumed)", "text"
+        if isinstance(top.modules, int) and isinstance(top.parameters, int) and top.modules:
             packed = short_count(top.parameters)
             yield "quantized", f"{packed} parameters in {counted(top.modules, 'module')}", "text"
         yield "KV cache", self._price(), "text"
-
-    def _run(self) -> str:
-        total = self.top.total_bytes
-        if isinstance(total, int) or not self.top.at_least_bytes:
-            return _size(total)
-        return f"at least {_size(self.top.at_least_bytes)}: {total.reason}"
 
     def _price(self) -> str:
         """`128 KiB a token: 4,096 -> 0.50 GiB, 32,768 (limit) -> 4.00 GiB`."""
@@ -176,6 +173,22 @@ class Shown:
         for row in self.found.rows:
             for release, size in row.alternatives:
                 yield _alternative(row, release, size, self._plain_bytes(row))
+        stored = next((row for row in self.found.rows if row.mode.bits == STORED), None)
+        if stored is not None and _is_of_weights(stored.parts[0], stored):
+            yield f"as stored: {stored.parts[0].note}"
+        yield from self._why_unknown()
+
+    def _why_unknown(self) -> Iterator[str]:
+        """Of the rows below the one on top, which is told part by part: one line a reason."""
+        told = {part.reason for part in self.top.parts}
+        labels: dict[str, list[str]] = {}
+        for row in self.found.rows[1:]:
+            for part in row.parts:
+                if isinstance(part.bytes, Unknown) and part.reason not in told:
+                    names = labels.setdefault(part.bytes.reason, [])
+                    names += [] if _name(row) in names else [_name(row)]
+        for reason, names in labels.items():
+            yield f"{', '.join(names)}: unknown: {reason}"
 
     def _plain_bytes(self, row: Row) -> int | None:
         """What the same model holds unquantized."""
@@ -189,10 +202,13 @@ class Shown:
         if not found.context_said and not isinstance(self.top.cache, Unknown):
             limit = "" if found.limit is None else f" of {found.limit:,} possible"
             yield Note(f"context {found.work.context:,}{limit}; --context N asks for another")
-        for reason in dict.fromkeys(part.reason for part in self.top.parts if part.reason):
+        if found.on_cards:
+            yield from _of_cards(found.on_cards[0])
+        known = (part for part in self.top.parts if not isinstance(part.bytes, Unknown))
+        for reason in dict.fromkeys(part.reason for part in known if part.reason):
             yield Note(reason)
         for part in self.top.parts:
-            if part.note:
+            if part.note and not _is_of_weights(part, self.top):
                 yield Note(f"{_TITLES[part.part]}: {part.note}")
 
 
@@ -200,10 +216,27 @@ def _known(count: int | Unknown) -> int:
     return 0 if isinstance(count, Unknown) else count
 
 
-def _size(count: int | Unknown) -> str:
-    if isinstance(count, Unknown):
-        return f"unknown: {count.reason}"
+def _bound(count: int | Unknown, least: int) -> Cell:
+    """A size; of one that is not known as a whole, what is known of it."""
+    return AtLeast(least) if isinstance(count, Unknown) and least else count
+
+
+def _size(count: int) -> str:
     return f"{size_text(count)} ({count:,} bytes)"
+
+
+def _told(count: int | Unknown, least: int, of: Collection[str], row: Row) -> str:
+    """A sum; of one that is not known, what is, and why parts `of` the row are not."""
+    if isinstance(count, int):
+        return _size(count)
+    why: dict[str, list[str]] = {}
+    for part in row.parts:
+        # The cache's reason stands in its own line.
+        if part.part in of and part.part != "kv_cache" and isinstance(part.bytes, Unknown):
+            why.setdefault(part.bytes.reason, []).append(_TITLES[part.part])
+    text = f"at least {_size(least)}" if least else "unknown"
+    reasons = (f"{', '.join(parts)}: {reason}" for reason, parts in why.items())
+    return "; ".join([text, *reasons])
 
 
 def _label(group: Sequence[Row]) -> str:
@@ -211,12 +244,24 @@ def _label(group: Sequence[Row]) -> str:
     first = group[0]
     if len(group) == 1:
         return first.method
-    names = [f"{row.mode.bits} bit" for row in group if row.mode.bits != STORED]
-    if any(row.mode.bits == STORED for row in group):
-        names.append("as stored")
-    if isinstance(first.load_bytes, Unknown):
-        return " = ".join(names)
-    return f"{' = '.join(names)}, {first.dtype.lower()}"
+    stored = next((row for row in group if row.mode.bits == STORED), None)
+    names = list(dict.fromkeys(_name(row) for row in group if row is not stored))
+    if stored is None:
+        return f"{' = '.join(names)}, {first.dtype.lower()}"
+    is_as_stored = stored.method.startswith("as stored")
+    return f"{' = '.join(names)} = {stored.method}" if is_as_stored else stored.method
+
+
+def _is_of_weights(part: Part, row: Row) -> bool:
+    """Whether a part's note is of packed weights of transformers': it stands below the table."""
+    return part.part == "weights" and part.note is not None and row.file is None
+
+
+def _name(row: Row) -> str:
+    """`8 bit`, `nf4`: a row in a sentence."""
+    if row.mode.bits == STORED:
+        return "as stored"
+    return f"{row.mode.bits} bit" if row.mode.bits.isdecimal() else row.mode.bits
 
 
 def _alternative(row: Row, release: str, size: int, plain: int | None) -> str:
@@ -236,6 +281,18 @@ _HARDLY = 0.95
 _FAR = 0.75
 
 
+def _of_cards(on_cards: OnCards) -> Iterator[Note]:
+    """What stands in the way of a placement, and what it assumes."""
+    if on_cards.refused is not None:
+        yield Note(on_cards.refused, warning=True)
+    devices = [] if isinstance(on_cards.devices, Unknown) else on_cards.devices
+    if any(device.is_card and not device.bytes for device in devices):
+        yield Note(
+            "cards that hold nothing are charged CUDA's share too: accelerate opens every card "
+            "that it sees to ask for its free memory"
+        )
+
+
 _DEVICES = (
     Column("device", "device", "word"),
     Column("bytes", "weights", "bytes", rank=2),
@@ -247,15 +304,24 @@ _DEVICES = (
 )
 
 
-def _on_cards(on_cards: OnCards) -> Iterator[Section]:
+def _but(on_cards: OnCards, row: Row) -> str:
+    """What is known of it, where that is not all."""
+    if on_cards.fits or not isinstance(row.total_bytes, Unknown):
+        return ""
+    return f": it takes at least {_size(row.peak_at_least)}"
+
+
+def _on_cards(on_cards: OnCards, row: Row) -> Iterator[Section]:
     """Each card, and whether it all fits."""
     devices = on_cards.devices
     if isinstance(devices, list):
         yield Table(_DEVICES, [_device(device) for device in devices], on_cards.cards.name)
     else:
         yield Lines([f"which card holds what is unknown: {devices.reason}"])
-    verdict = {True: "fits", False: "does not fit", None: "may fit: a part is unknown"}
-    lines = [f"{verdict[on_cards.fits]} on {on_cards.cards.name}"]
+    verdict = {True: "fits", False: "does not fit", None: "cannot be shown to fit"}
+    lines = [f"{verdict[on_cards.fits]} on {on_cards.cards.name}{_but(on_cards, row)}"]
+    if on_cards.refused is not None:
+        lines[0] += f"; {on_cards.refused}"
     if on_cards.request is not None:
         lines.append(f"the smallest request that fits: {on_cards.request}")
     yield Lines(lines)

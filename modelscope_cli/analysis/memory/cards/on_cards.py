@@ -9,6 +9,7 @@ from modelscope_cli.analysis.memory.cards.fit import shared_out
 from modelscope_cli.analysis.memory.cards.placement import Placed
 from modelscope_cli.analysis.memory.cards.spread import over_cards, whole_modules
 from modelscope_cli.analysis.memory.rows import Model, Row
+from modelscope_cli.analysis.memory.weights import amounts
 from modelscope_cli.facts import Unknown
 
 GPU = "cuda:"
@@ -79,6 +80,23 @@ def _device(placed: Placed, cache: int, working: int, runtime: int, capacity: in
         return Device(placed.device, placed.bytes, placed.modules)
     used = placed.bytes + cache + working if placed.bytes else 0
     return Device(placed.device, placed.bytes, placed.modules, used + runtime, capacity)
+
+
+def refused(row: Row, found: Sequence[Device]) -> str | None:
+    """Why transformers would not load it so; None where it would.
+
+    bitsandbytes' quantizers take a map of cards, or of the CPU alone, and nothing between.
+    """
+    used = [device for device in found if device.modules]
+    if row.mode.scheme not in amounts.BITSANDBYTES or all(device.is_card for device in used):
+        return None
+    if [device.device for device in used] == ["cpu"]:
+        return None
+    return (
+        "transformers refuses bitsandbytes weights on CPU or disk, unless "
+        "llm_int8_enable_fp32_cpu_offload=True and a device_map of your own keep them there in "
+        "32 bit"
+    )
 
 
 def _int(count: int | Unknown) -> int:

@@ -12,6 +12,7 @@ from modelscope_cli.analysis.memory.modes import Mode
 from modelscope_cli.analysis.memory.weights import amounts
 from modelscope_cli.analysis.memory.weights.amounts import DtypePlan
 from modelscope_cli.analysis.memory.weights.linear import Judged
+from modelscope_cli.analysis.memory.weights.made import Made
 from modelscope_cli.analysis.memory.weights.prepared import Prepared
 from modelscope_cli.facts import Unknown
 
@@ -55,8 +56,13 @@ def over_cards(
 def _sized(prepared: Prepared, mode: Mode, plan: DtypePlan) -> Iterator[_Sized]:
     for part in prepared.judged:
         yield from _of_part(part, mode, plan)
-    for made in prepared.made:
+    for made in _made(prepared):
         yield _Sized(Leaf(made.name, made.bytes(plan.dtype), is_buffer=not made.is_weight), None)
+
+
+def _made(prepared: Prepared) -> Sequence[Made]:
+    """The buffers that its class makes; of a class that is not known, none."""
+    return () if isinstance(prepared.made, Unknown) else prepared.made
 
 
 def _of_part(part: Judged, mode: Mode, plan: DtypePlan) -> Iterator[_Sized]:
@@ -77,7 +83,7 @@ def _ordered(prepared: Prepared, sized: list[_Sized]) -> list[_Sized]:
     known = prepared.model_class
     if known is None:
         return sized
-    made = {each.name for each in prepared.made}
+    made = {each.name for each in _made(prepared)}
 
     def place(each: _Sized) -> tuple[bool, tuple[int, ...]]:
         return each.leaf.name in made, known.position(each.leaf.name)

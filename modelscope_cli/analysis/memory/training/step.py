@@ -33,7 +33,10 @@ def parts(prepared: Prepared, mode: Mode, asked: Training) -> Iterator[Part]:
 
     What the library's optimizers keep is exact for the parameters that are counted.
     """
-    if asked.kind == "full":
+    found: training.Training | Unknown
+    if prepared.hidden:
+        found = Unknown(dict(prepared.missing())["weights"])
+    elif asked.kind == "full":
         found = training.full(_parameters(prepared, mode), asked.optimizer)
     else:
         found = training.lora(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -60,7 +60,10 @@ class Left(NamedTuple):
 
 
 class Amounts(NamedTuple):
-    """Bytes of weights, of quantization state, and of buffers; what was quantized, what not."""
+    """Bytes of weights, of quantization state, and of buffers; what was quantized, what not.
+
+    `missing` are the parts of which these bytes are not all, and why.
+    """
 
     weights: int = 0
     quantization: int = 0
@@ -68,6 +71,7 @@ class Amounts(NamedTuple):
     modules: int = 0
     parameters: int = 0
     left: tuple[Left, ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()
 
     def plus(self, other: Amounts) -> Amounts:
         """Both together."""
@@ -78,6 +82,7 @@ class Amounts(NamedTuple):
             self.modules + other.modules,
             self.parameters + other.parameters,
             self.left + other.left,
+            self.missing + other.missing,
         )
 
 
@@ -150,12 +155,16 @@ def _four_bit(elements: int, double_quant: bool) -> tuple[Part, ...]:
 
 
 def as_stored(
-    held: Iterable[Held], plan: DtypePlan, *, keeps_weight_dtype: bool = False
+    held: Iterable[Held],
+    plan: DtypePlan,
+    *,
+    keeps_weight_dtype: bool = False,
+    why_left: Callable[[Held], str] = lambda held: "not packed in the checkpoint",
 ) -> Amounts:
     """A checkpoint whose packed weights stay packed, the rest at a dtype.
 
     `keeps_weight_dtype`: a parameter called `weight` keeps the file's dtype, as it does where
-    bitsandbytes wrote the checkpoint.
+    bitsandbytes wrote the checkpoint. `why_left` says why a parameter is not packed.
     """
     weights = state = buffers = modules = parameters = 0
     left = []
@@ -175,7 +184,7 @@ def as_stored(
             buffers += size
         else:
             weights += size
-            left.append(Left(each.shown(), each.times, size, "not packed in the checkpoint"))
+            left.append(Left(each.shown(), each.times, size, why_left(each)))
     return Amounts(weights, state, buffers, modules, parameters, tuple(left))
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from modelscope_cli.analysis.fold import HOLE, Grid, range_text
 from modelscope_cli.analysis.roles import BUFFER, QUANTIZATION, TRAINING, RowFact
 from modelscope_cli.dtypes import DTYPES
-from modelscope_cli.facts import Shape, TensorTable
+from modelscope_cli.facts import Shape, TensorTable, Unknown
 from modelscope_cli.knowledge.modules import Parameter, Renamed
 from modelscope_cli.schemes.base import Logical
 
@@ -133,11 +133,20 @@ class Dropped(NamedTuple):
     certain: bool
 
 
+class Hidden(NamedTuple):
+    """Packed tensors of the file that cannot be seen through, and why; `bytes` as stored."""
+
+    name: str
+    bytes: int
+    reason: str
+
+
 class Holding(NamedTuple):
-    """All that is held, in the file's order, and what is not."""
+    """All that is held, in the file's order, what is not, and what cannot be told."""
 
     held: list[Held]
     dropped: list[Dropped]
+    hidden: list[Hidden]
 
 
 def template_of(name: str) -> str:
@@ -178,7 +187,7 @@ def hold(
     for fact in rows:
         if fact.role != QUANTIZATION and not fact.row.template.startswith(TRAINING):
             found.add(_stored(fact, table))
-    return Holding(list(found.held.values()), found.dropped)
+    return Holding(list(found.held.values()), found.dropped, found.hidden)
 
 
 def _stored(fact: RowFact, table: TensorTable) -> Stored:
@@ -206,6 +215,7 @@ class _Collector:
         self.counts = counts
         self.held: dict[tuple[str, Grid], Held] = {}
         self.dropped: list[Dropped] = []
+        self.hidden: list[Hidden] = []
 
     def add(self, stored: Stored) -> None:
         inside = self._within(stored)
@@ -213,8 +223,13 @@ class _Collector:
         if beyond:
             reason = "beyond the layers of the configuration: no class loads it"
             self._drop(stored, beyond, reason, certain=True)
-        if inside is not None:
-            self._add(inside)
+        if inside is None:
+            return
+        if isinstance(stored.fact.logical, Unknown):
+            reason = stored.fact.logical.reason
+            self.hidden.append(Hidden(inside.shown(), _bytes(inside, inside.times), reason))
+            return
+        self._add(inside)
 
     def _add(self, stored: Stored) -> None:
         name = stored.first()
@@ -303,8 +318,13 @@ class _Collector:
         return any(number_after(name, path) >= count for path, count in self.counts.items())
 
     def _drop(self, stored: Stored, count: int, reason: str, *, certain: bool) -> None:
-        size = stored.fact.bytes * count // len(stored.fact.row.indices)
+        size = _bytes(stored, count)
         self.dropped.append(Dropped(stored.shown(), count, size, reason, certain))
+
+
+def _bytes(stored: Stored, count: int) -> int:
+    """Bytes in the file of so many of a row's tensors."""
+    return stored.fact.bytes * count // len(stored.fact.row.indices)
 
 
 def number_after(name: str, path: str) -> int:

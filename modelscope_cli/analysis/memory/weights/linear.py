@@ -22,7 +22,7 @@ _NOT_LINEAR = {
 }
 EXPERTS = "experts fused into one tensor: no Linear that bitsandbytes could take"
 _RAW = "a tensor of its own, not a linear layer's weight"
-_SMALL = "a bias, norm or other small tensor"
+SMALL = "a bias, norm or other small tensor"
 
 
 class Judged(NamedTuple):
@@ -130,13 +130,13 @@ def not_linear(held: Held) -> str | None:
     if held.kind in ("linear", "conv1d") and held.is_matrix:
         return None
     if held.kind in ("linear", "conv1d"):
-        return _SMALL
+        return SMALL
     if held.kind == "raw":
         shapes = {len(stored.shape) for stored in held.stored}
         if held.merged or max(shapes) > 2:
             return EXPERTS if "expert" in held.template else _RAW
-        return _RAW if max(shapes) == 2 else _SMALL
-    return _NOT_LINEAR.get(held.kind, _SMALL)
+        return _RAW if max(shapes) == 2 else SMALL
+    return _NOT_LINEAR.get(held.kind, SMALL)
 
 
 def _skipped(held: Held, rules: Sequence[tuple[re.Pattern[str], str]]) -> str | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscope_cli.analysis.load_dtype import load_dtype
 from modelscope_cli.analysis.memory.weights import contradictions, linear, tied
 from modelscope_cli.analysis.memory.weights import held as holding
 from modelscope_cli.analysis.memory.weights.amounts import DtypePlan
-from modelscope_cli.analysis.memory.weights.held import UNTOLD, Dropped, Held
+from modelscope_cli.analysis.memory.weights.held import UNTOLD, Dropped, Held, Hidden
 from modelscope_cli.analysis.memory.weights.linear import Judged
 from modelscope_cli.analysis.memory.weights.made import Made
 from modelscope_cli.analysis.memory.weights.made import made as buffers_made
@@ -29,14 +29,15 @@ class Prepared(NamedTuple):
     `both_in_file` are tied pairs that the file has twice: its names for both, and the target's
     own name.
 
-    `made` are buffers that are not in the file, `pairs` names of one parameter. `doubts` say why
-    a sum over this is no certainty; `dtype` is what "auto" loads floats as.
+    `made` are buffers that are not in the file (Unknown where the class does not tell), `hidden`
+    packed weights that cannot be seen through, `pairs` names of one parameter. `doubts` say why a
+    sum over this is no certainty; `dtype` is what "auto" loads floats as.
     """
 
     held: list[Held]
     judged: list[Judged]
     dropped: list[Dropped]
-    made: tuple[Made, ...]
+    made: tuple[Made, ...] | Unknown
     dtype: str
     keep: tuple[str, ...]
     keep_strict: tuple[str, ...]
@@ -46,6 +47,15 @@ class Prepared(NamedTuple):
     pairs: tuple[tuple[str, str], ...]
     model_class: modules.ClassModules | None
     both_in_file: tuple[tuple[str, str, str], ...] = ()
+    hidden: tuple[Hidden, ...] = ()
+
+    def missing(self) -> Iterator[tuple[str, str]]:
+        """The parts that are not known as a whole, and why."""
+        if self.hidden:
+            reason = f"{self.hidden[0].name}: {self.hidden[0].reason}"
+            yield from ((part, reason) for part in ("weights", "quantization"))
+        if isinstance(self.made, Unknown):
+            yield "buffers", f"those that are not in the file: {self.made.reason}"
 
     def plan(self, dtype: str | None = None) -> DtypePlan:
         """Which dtype each parameter gets where floats are loaded as `dtype`."""
@@ -75,14 +85,14 @@ def prepare(
         untied.held,
         linear.judge(untied.held, skip),
         found.dropped,
-        () if isinstance(made, Unknown) else tuple(made),
+        made if isinstance(made, Unknown) else tuple(made),
         _dtype(raw, table),
         known.keep_in_fp32,
         known.keep_in_fp32_strict,
         known.name,
         effective,
         (
-            *_doubts(known, found.dropped, untied, made, architecture),
+            *_doubts(known, found.dropped, untied, architecture),
             *contradictions.found(untied.held, counts, effective),
         ),
         tuple((tie.source, tie.target) for tie in active if "*" not in tie.source + tie.target),
@@ -90,6 +100,7 @@ def prepare(
         tuple(
             (one.stored[0].first(), copy.stored[0].first(), copy.name) for one, copy in untied.pairs
         ),
+        tuple(found.hidden),
     )
 
 
@@ -103,9 +114,12 @@ def _without_class(
     keeps = left_alone.judge("nf4", rows, config)
     judged = [_judged_by_name(each, keeps) for each in found.held]
     return Prepared(
-        found.held, judged, found.dropped, (), _dtype(config, table), (), (), None,
-        config, (reason,), (), None,
+        found.held, judged, found.dropped, Unknown(reason), _dtype(config, table), (), (), None,
+        config, (f"{reason}: {_BY_NAME}",), (), None, hidden=tuple(found.hidden),
     )  # fmt: skip
+
+
+_BY_NAME = "linear layers are told by their names"
 
 
 def _judged_by_name(held: Held, keeps: Judge) -> Judged:
@@ -129,15 +143,14 @@ def _architecture(config: Mapping[str, Any]) -> str | None:
 def _why_no_class(
     config: Mapping[str, Any], model_type: str | None, architecture: str | None
 ) -> str:
-    by_name = "linear layers are told by their names, buffers that are not in the file left out"
     if not config:
-        return f"no configuration says which class loads it: {by_name}"
+        return "no configuration says which class loads it"
     if "auto_map" in config:
-        return f"its class is the model's own code, which is never run here: {by_name}"
+        return "its class is the model's own code, which is never run here"
     named = architecture or model_type
     if named is None:
-        return f"the configuration names no class: {by_name}"
-    return f"no class of transformers is known as {named[:_LONGEST]}: {by_name}"
+        return "the configuration names no class"
+    return f"no class of transformers is known as {named[:_LONGEST]}"
 
 
 def _dtype(config: Mapping[str, Any], table: TensorTable) -> str:
@@ -172,7 +185,6 @@ def _doubts(
     known: modules.ClassModules,
     dropped: Sequence[Dropped],
     untied: tied.Untied,
-    made: Sequence[Made] | Unknown,
     architecture: str | None,
 ) -> list[str]:
     doubts = []
@@ -194,8 +206,6 @@ def _doubts(
         "the embedding"
         for each in untied.fresh
     ]
-    if isinstance(made, Unknown):
-        doubts.append(f"buffers that are not in the file are left out: {made.reason}")
     if off := modules.differs_by(known.model_type):
         doubts.append(
             f"for the default {known.model_type} this came out {abs(off):,} bytes "

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelscope_cli.analysis.memory.weights import held as holding
-from modelscope_cli.analysis.memory.weights.held import UNTOLD
+from modelscope_cli.analysis.memory.weights.held import UNTOLD, Holding
 from modelscope_cli.knowledge.modules import Parameter
 from tests.analysis.memory.weights.holding import LINEAR, NORM, RAW, Class, examined, hold, one
 
@@ -17,8 +17,8 @@ LAYERS = Class({"layers.*.up.weight": LINEAR, "layers.*.norm.weight": NORM})
 
 
 def test_no_tensors() -> None:
-    assert hold([]) == ([], [])
-    assert hold([], LAYERS) == ([], [])
+    assert hold([]) == Holding([], [], [])
+    assert hold([], LAYERS) == Holding([], [], [])
 
 
 def test_layers_are_one_row() -> None:
@@ -174,16 +174,20 @@ def test_what_a_trainer_saved_is_not_held() -> None:
 
 
 def test_state_of_packed_weights_is_held_with_them() -> None:
-    rows = [
-        ("a.weight", "U8", (32, 1)),
-        ("a.weight.absmax", "F32", (1,)),
-        ("a.weight.quant_map", "F32", (16,)),
-        ("a.weight.quant_state.bitsandbytes__nf4", "U8", (80,)),
-    ]
-    found = one(rows)
+    found = one([("a.weight", "I8", (32, 4)), ("a.SCB", "F32", (32,))])
     assert found.name == "a.weight"
-    assert found.stored[0].fact.members[0][0] == ""
-    assert len(found.stored[0].fact.members) == 4
+    assert found.stored[0].fact.members[0][0] == ".weight"
+    assert len(found.stored[0].fact.members) == 2
+
+
+@pytest.mark.parametrize("model_class", [None, Class({"a.weight": LINEAR})])
+def test_packed_weights_that_cannot_be_seen_through_are_hidden(model_class: Class | None) -> None:
+    """Neither held at a size that nobody knows, nor dropped for their names."""
+    rows = [("a.weight", "U8", (8, 4)), ("a.weight_scale", "BF16", (1,)), ("b.W_q", "U8", (64,))]
+    found = hold(rows, model_class)
+    assert (found.held, found.dropped) == ([], [])
+    assert [(each.name, each.bytes) for each in found.hidden] == [("a.weight", 32), ("b.W_q", 64)]
+    assert all(each.reason for each in found.hidden)
 
 
 @pytest.mark.parametrize(
