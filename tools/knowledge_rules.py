@@ -336,6 +336,7 @@ class _Search:
         for place, (path, expression) in enumerate(self.rules):
             if not isinstance(expression, list) or expression[:2] != ["??", path]:
                 continue
+            empty: Any
             for empty in ([], 0):
                 sample = self._asked({path: empty})
                 if sample is None or path not in self._wrong(sample):
