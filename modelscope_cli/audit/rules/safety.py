@@ -110,7 +110,8 @@ class NoRemoteCode(Rule):
     """The configuration asks for no code of the model's own.
 
     `auto_map` and custom pipelines make `trust_remote_code=True` import Python from the model,
-    or from another repository (`org/name--module.Class`), whose newest revision it takes.
+    or from another repository (`org/name--module.Class`), whose newest revision it takes. An
+    error where that is another's, or where a configuration cannot be read to tell.
 
     Remedy: use a model whose class is in transformers; else read the code, pin the revision
     (`code_revision` too), and ignore this rule for that model with the reason.
@@ -121,8 +122,11 @@ class NoRemoteCode(Rule):
     severity = WARNING
 
     def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
-        """One flaw a configuration file and class; an error where it is another repository's."""
-        for path, document in code.configurations(subject):
+        """One flaw a configuration file and class, or a file that cannot be read."""
+        for path, document, unread in code.configurations(subject):
+            if unread is not None:
+                what = f"what code it asks for is not known: {unread}"
+                yield Flaw(what, path, severity=ERROR)
             for asked in code.asked_for(path, document):
                 severity = ERROR if asked.elsewhere else None
                 yield Flaw(asked.what, path, severity=severity)
