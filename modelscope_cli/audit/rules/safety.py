@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from modelscope_cli.audit import code
-from modelscope_cli.audit.finding import ERROR, NOTE, WARNING, Flaw
+from modelscope_cli.audit.finding import ERROR, NOTE, WARNING, Flaw, Skip
 from modelscope_cli.audit.pickle_files import promises
 from modelscope_cli.audit.pickles import DANGEROUS, UNKNOWN, Named, foreign, verdicts
 from modelscope_cli.audit.policy import Policy
@@ -40,6 +40,7 @@ class NoPickles(Rule):
             if found.pickles:
                 hidden = not promises(path)
                 yield Flaw(_what(found.pickles, hidden), path, severity=ERROR if hidden else None)
+        _no_more(subject)
 
 
 class NoDangerousGlobals(Rule):
@@ -59,6 +60,7 @@ class NoDangerousGlobals(Rule):
         for path, named, verdict in _judged(subject):
             if verdict == DANGEROUS:
                 yield Flaw(f"names {named.shown}{_place(named)}: dangerous to load", path)
+        _no_more(subject)
 
 
 class NoUnknownGlobals(Rule):
@@ -86,13 +88,15 @@ class NoUnknownGlobals(Rule):
         for path, named, verdict in judged:
             if verdict == UNKNOWN:
                 yield Flaw(f"names {named.shown}{_place(named)}: {said}", path)
+        _no_more(subject)
 
 
 class AllLookedInto(Rule):
-    """Every pickle could be followed to its end, and every archive be looked into.
+    """Every file was looked at, every pickle followed to its end, every archive looked into.
 
     What was not looked at may hold anything: a 7z archive, an encrypted one, one that unpacks
-    to gigabytes, or a pickle larger than any of tensors.
+    to gigabytes, a pickle larger than any of tensors, or files beyond the first 20,000. `.git`
+    of a checkout is left out, with a note.
 
     Remedy: unpack the file, or save it anew, and audit that.
     """
@@ -104,6 +108,10 @@ class AllLookedInto(Rule):
         """One flaw a place."""
         for path, found in subject.pickles.items():
             yield from (Flaw(f"not looked into: {why}", path) for why in found.unseen)
+        if subject.cut is not None:
+            yield Flaw(f"not all files are looked at: {subject.cut}")
+        for path in subject.passed_over:
+            yield Flaw("not looked into: what version control keeps", path, severity=NOTE)
 
 
 class NoRemoteCode(Rule):
@@ -130,6 +138,7 @@ class NoRemoteCode(Rule):
             for asked in code.asked_for(path, document):
                 severity = ERROR if asked.elsewhere else None
                 yield Flaw(asked.what, path, severity=severity)
+        _no_more(subject)
 
 
 class NoCode(Rule):
@@ -155,6 +164,7 @@ class NoCode(Rule):
                 yield Flaw(what, entry.path)
             elif entry.executable and entry.link is None:
                 yield Flaw("may be executed, by its permissions", entry.path, severity=NOTE)
+        _no_more(subject)
 
 
 class NoLinksOut(Rule):
@@ -175,6 +185,7 @@ class NoLinksOut(Rule):
         for entry in subject.files:
             if entry.outside:
                 yield Flaw(f"a link to {entry.link or '?'}, outside the model", entry.path)
+        _no_more(subject)
 
 
 class PlainNames(Rule):
@@ -197,6 +208,13 @@ class PlainNames(Rule):
         for name in subject.tensors.names:
             if not name.isprintable():
                 yield Flaw("control characters in the name of a tensor", tensor=name)
+        _no_more(subject)
+
+
+def _no_more(subject: Subject) -> None:
+    """Raise Skip where files are left that nobody looked at: S004 fails, and nothing passes."""
+    if subject.cut is not None:
+        raise Skip(f"not all files are looked at: {subject.cut}")
 
 
 def _what(pickles: Sequence[Pickle], hidden: bool) -> str:
