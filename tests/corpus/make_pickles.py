@@ -72,8 +72,8 @@ STATE = ordered({"weight": tensor()})
 OLD_STATE = ordered({"weight": tensor(stored=legacy_storage())})
 
 
-def _evil(data: bytes, *more: str, theirs: str | None = None) -> Case:
-    return Case(data, (OS, *more), theirs=theirs)
+def _evil(data: bytes, *more: str, theirs: str | None = None, unseen: bool = False) -> Case:
+    return Case(data, (OS, *more), unseen=unseen, theirs=theirs)
 
 
 def _bytes(data: bytes) -> bytes:
@@ -276,6 +276,7 @@ NESTED = {
 }  # fmt: skip
 
 _PLAIN = Entry("archive/data.pkl", pickled(STATE))
+_PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 ZIPS = {
     "zip.pt": _evil(archive(EVIL)),
     "zip-wrong-checksum.pt": _evil(_wrong_checksum(archive(EVIL))),
@@ -289,6 +290,18 @@ ZIPS = {
         _wrong_checksum(zipped([deflated("archive/data.pkl", EVIL)]))
     ),
     "zip-behind-data.pt": _evil(b"x" * 100 + archive(EVIL)),
+    "zip-wide.pt": _evil(archive(EVIL, wide=True)),
+    "zip-wide-behind-data.pt": _evil(b"x" * 100 + archive(EVIL, wide=True)),
+    "zip-wide-behind-a-picture.png": _evil(_PNG + archive(EVIL, wide=True)),
+    "zip-not-where-it-says.pt": _evil(
+        _member("archive/data.pkl", EVIL, header=5), unseen=True, theirs="it fails"
+    ),
+    "zip-wrong-signature.pt": Case(
+        _member("archive/data.pkl", EVIL, signature=b"PK\7\x08"), unseen=True, theirs="it fails"
+    ),
+    "zip-local-extra-beyond-the-end.pt": Case(
+        _member("archive/data.pkl", EVIL, local_extra_size=0x7FFF), unseen=True, theirs="it fails"
+    ),
     "zip-cut-off.pt": _evil(
         archive(EVIL)[:-40], theirs="an archive without its end is none to it"
     ),
@@ -403,6 +416,8 @@ BENIGN = {
                                 call("torch.device", text("cpu")), name("torch.bfloat16")))),
         theirs="it knows fewer of the names that torch loads with `weights_only`",
     ),
+    "state-dict-wide.pt": Case(archive(pickled(STATE), wide=True)),
+    "state-dict-wide-behind-data.pt": Case(b"x" * 100 + archive(pickled(STATE), wide=True)),
     "legacy.pt": Case(legacy(OLD_STATE)),
     "old-torch.pt": Case(old_torch(pickled(STATE), _STORAGES, _TENSORS)),
     "torchscript.pt": Case(

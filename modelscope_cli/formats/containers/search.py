@@ -6,7 +6,7 @@ Nothing is unpacked to disk, and of an archive no more than `parts` allows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from modelscope_cli.errors import FormatError, TruncatedFile
 from modelscope_cli.formats.containers import streams, tars, zips
@@ -42,6 +42,9 @@ class Searched(NamedTuple):
     unseen: tuple[str, ...] = ()
 
 
+_Member = TypeVar("_Member", tars.Member, zips.Member)
+
+
 class _Search:
     def __init__(self, size: int, far: bool) -> None:
         self.far = far
@@ -65,7 +68,8 @@ class _Search:
     def contents(self, file: OpenFile, inside: str, depth: int, certain: bool) -> None:
         """The same of a file that has something in it."""
         head = start_of(file)
-        if head.startswith((b"PK\3\4", b"PK\5\6")) or (depth == 0 and _ends_as_zip(file)):
+        near = depth == 0 or not self.far
+        if head.startswith((b"PK\3\4", b"PK\5\6")) or (near and zips.has_directory(file)):
             self.zip(file, inside, depth)
         for test, look in _LOOKS:
             if test(head):
@@ -102,29 +106,35 @@ class _Search:
         return False
 
     def zip(self, file: OpenFile, inside: str, depth: int) -> None:
-        """The members of a zip archive: of torch, numpy, or any other."""
-        members = []
-        for member in zips.members(file):
-            if not self.allowed(inside):
-                break
-            members.append(member)
+        """The members of a zip archive: of torch, numpy, or any other.
+
+        Where one lies elsewhere than the directory says, some reader may go by their row.
+        """
+        members = list(self.few(zips.members(file), inside))
         names = {member.name for member in members}
         script = any(name.endswith("/constants.pkl") for name in names)
-        for member in members:
-            within = f"{inside}/{member.name}" if inside else member.name
-            self.member(file, member, within, depth, script)
+        found = [self.member(file, member, inside, depth, script) for member in members]
+        if not all(found):
+            for member in self.few(zips.in_a_row(file), inside):
+                self.member(file, member, inside, depth, script)
 
     def member(
         self, file: OpenFile, member: zips.Member, inside: str, depth: int, script: bool
-    ) -> None:
-        """One member. A storage of raw numbers is told from a pickle by its first bytes."""
+    ) -> bool:
+        """One member; whether it lies where it should.
+
+        A storage of raw numbers is told from a pickle by its first bytes.
+        """
         certain = member.name.lower().endswith(ENDINGS)
         if self.far and not certain:
-            return  # each of thousands of storages would be a request
+            return True  # each of thousands of storages would be a request
+        inside = f"{inside}/{member.name}" if inside else member.name
         before = len(self.found)
         packed = zips.data_of(file, member)
         if packed is None or not packed.size:
-            return
+            if member.packed:
+                self.blind(inside, "does not lie where the archive's directory says")
+            return not member.packed
         if member.method == zips.STORED:
             if certain or not _is_storage(member.name) or start_of(packed, 2) in MAGICS:
                 self.file(packed, inside, depth + 1, certain)
@@ -136,6 +146,7 @@ class _Search:
             self.found[before:] = [each._replace(script=True) for each in self.found[before:]]
         if member.encrypted and certain and len(self.found) == before:
             self.blind(inside, "encrypted")
+        return True
 
     def deflated(self, packed: OpenFile, name: str, inside: str, depth: int) -> None:
         """A member unpacked as far as is allowed and of use."""
@@ -177,7 +188,7 @@ class _Search:
                 known = old and name in tars.TORCH_MEMBERS
                 self.file(member.data, within, depth + 1, known or name.endswith(ENDINGS))
 
-    def few(self, members: Iterable[tars.Member], inside: str) -> Iterator[tars.Member]:
+    def few(self, members: Iterable[_Member], inside: str) -> Iterator[_Member]:
         """As many of them as may be looked at."""
         for member in members:
             if not self.allowed(inside):
@@ -213,10 +224,6 @@ def may_go_on(path: str, data: bytes) -> bool:
         return True
     listed, _ = list_globals(path, data[:_TOLD_BY])
     return listed.broken is None or is_cut(listed) or gave_up(listed) or bool(listed.names)
-
-
-def _ends_as_zip(file: OpenFile) -> bool:
-    return zips.has_end(zips.tail_of(file))
 
 
 def _is_storage(name: str) -> bool:
