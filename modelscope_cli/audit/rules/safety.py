@@ -7,12 +7,12 @@ from itertools import islice
 
 from modelscope_cli.audit import code
 from modelscope_cli.audit.finding import ERROR, NOTE, WARNING, Flaw, Skip
-from modelscope_cli.audit.pickle_files import promises
 from modelscope_cli.audit.pickles import DANGEROUS, UNKNOWN, Named, foreign, verdicts
 from modelscope_cli.audit.policy import Policy
 from modelscope_cli.audit.rule import Rule
 from modelscope_cli.audit.subject import Subject
 from modelscope_cli.errors import MissingExtra
+from modelscope_cli.formats.containers.names import promises
 from modelscope_cli.formats.containers.search import Pickle
 from modelscope_cli.formats.pickles.walk import some_of
 from modelscope_cli.units import counted

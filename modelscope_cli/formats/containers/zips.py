@@ -16,7 +16,7 @@ from modelscope_cli.sources.base import OpenFile
 MAX_DIRECTORY_BYTES = 50_000_000
 MAX_ENDS = 4  # end records looked at: readers differ in which they take
 TAIL_BYTES = 65_535 + 22 + 20 + 56
-STORED, DEFLATED = 0, 8
+STORED = 0
 
 _LOCAL, _CENTRAL, _END = b"PK\3\4", b"PK\1\2", b"PK\5\6"
 _end = Struct("<4s4H2LH")
