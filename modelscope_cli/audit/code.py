@@ -83,7 +83,10 @@ def configurations(subject: Subject) -> Iterator[Configuration]:
 
 
 def _is_configuration(entry: Entry) -> bool:
-    return entry.path.rpartition("/")[2] in _CONFIGURATIONS and entry.kind == FILE
+    """By the name: config.json may send transformers of some version to `config.4.0.0.json`."""
+    name = entry.path.rpartition("/")[2]
+    versioned = name.startswith("config.") and name.endswith(".json")
+    return entry.kind == FILE and (versioned or name in _CONFIGURATIONS)
 
 
 def _place(path: str) -> tuple[int, str]:

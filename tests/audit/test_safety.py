@@ -102,6 +102,7 @@ def test_the_whole_corpus_in_one_model(audit: Audit) -> None:
         ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["t.T", None]}}, "warning", "t.T"),
         ("config.json", {"custom_pipelines": {"x": {"impl": "p.P"}}}, "warning", "p.P"),
         ("model_index.json", {"_class_name": ["mine", "Pipe"]}, "warning", "mine.Pipe"),
+        ("config.4.0.0.json", {"auto_map": {"AutoModel": "m.Model"}}, "warning", "m.Model"),
         ("unet/config.json", {"auto_map": {"AutoModel": "m.Model"}}, "warning", "m.Model"),
         ("modules.json", [{"type": "mine.Transformer", "path": ""}], "warning", "mine.Transformer"),
     ],
