@@ -227,6 +227,12 @@ def test_opcodes_are_counted_however_the_file_is_read() -> None:
     assert "more than 4,000,000 opcodes" in _timed("m.pkl", data).unseen[0]
 
 
+def test_pickles_of_a_file_share_what_may_be_walked() -> None:
+    one = deflated("0", b"\x80\x02" + b"N0" * 1_900_000 + b"N.")
+    many = zipped([one._replace(name=f"{number}.pkl") for number in range(16)])
+    assert "more than 4,000,000 opcodes" in _timed("m.zip", many).unseen[0]
+
+
 @pytest.mark.parametrize("ending", ["gz", "txt.gz", "md"])
 @pytest.mark.parametrize("words", [b"commit 9949\nAuthor: me\n", b"cscope (15.9)\n\n  * New"])
 def test_words_are_no_pickle(words: bytes, ending: str) -> None:

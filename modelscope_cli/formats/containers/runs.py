@@ -8,6 +8,7 @@ from typing import NamedTuple
 from modelscope_cli.formats.pickles.listing import (
     REGISTRY,
     Listed,
+    Steps,
     announced,
     gave_up,
     is_cut,
@@ -49,16 +50,17 @@ class Window:
         return self.data
 
 
-def runs(file: OpenFile, certain: bool) -> Iterator[Run]:
+def runs(file: OpenFile, certain: bool, left: Steps | None = None) -> Iterator[Run]:
     """The pickles from the start of a file on, as far as there is one behind the other.
 
     `certain`: its name says that it is one; else it must begin as one, or call a global of a name
     that can be one. A pickle that breaks before it names anything can do nothing: it is none.
+    `left` are the opcodes that it shares with other pickles.
     """
     window = Window(file)
     at, legacy = 0, False
     for count in range(MAX_IN_A_ROW):
-        listed, _ = list_globals(file.path, window.data, start=at, more=window.more)
+        listed, _ = list_globals(file.path, window.data, start=at, more=window.more, left=left)
         cut = _goes_on(listed, window)
         one = _is_one(listed, window.data[at : at + 2] in MAGICS or (certain and not count), cut)
         if listed.broken is not None and not one:

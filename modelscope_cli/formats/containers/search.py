@@ -13,7 +13,7 @@ from modelscope_cli.formats.containers import streams, tars, zips
 from modelscope_cli.formats.containers.names import is_of_a_pickle, promises
 from modelscope_cli.formats.containers.parts import MAX_DEPTH, MAX_MEMBERS, Budget, Part, start_of
 from modelscope_cli.formats.containers.runs import MAGICS, Run, runs
-from modelscope_cli.formats.pickles.listing import gave_up, is_cut, list_globals
+from modelscope_cli.formats.pickles.listing import gave_up, is_cut, list_globals, steps
 from modelscope_cli.formats.torch_legacy import Literal
 from modelscope_cli.sources.base import OpenFile
 
@@ -49,6 +49,7 @@ class _Search:
     def __init__(self, far: bool) -> None:
         self.far = far
         self.budget = Budget()
+        self.opcodes = steps()
         self.found: list[Pickle] = []
         self.unseen: dict[str, None] = {}
 
@@ -79,7 +80,7 @@ class _Search:
             self.unpacked(file, kind, within, depth, certain)
         # Whatever else it is: a tar's first name may be a pickle, and `PK` is a persistent id.
         certain = certain and not head.startswith(_NO_PICKLES)
-        self.take(runs(file, certain), inside, depth)
+        self.take(runs(file, certain, self.opcodes), inside, depth)
 
     def blind(self, inside: str, why: str) -> None:
         """Something that was not looked into."""
@@ -200,7 +201,8 @@ class _Search:
         """An array of objects is a pickle behind a header."""
         start = _numpy_header(start_of(file, 12))
         text = file.read_at(0, min(start, file.size, 1_000_000))
-        pickled = runs(Part(file, file.path, start, file.size), _of_objects(text))
+        array = Part(file, file.path, start, file.size)
+        pickled = runs(array, _of_objects(text), self.opcodes)
         self.take(pickled, inside, depth)
 
     def seven_z(self, _file: OpenFile, inside: str, _depth: int) -> None:

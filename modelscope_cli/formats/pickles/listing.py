@@ -7,7 +7,8 @@ behind an oddity. Of values only strings are kept: nothing else can become a nam
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 from struct import Struct
 from typing import ClassVar, NamedTuple, cast
 
@@ -68,16 +69,25 @@ class Listed(NamedTuple):
     broken: FormatError | None = None
 
 
+Steps = Iterator[None]
+
+
+def steps() -> Steps:
+    """As many opcodes as are walked of one pickle, or of all in a file together."""
+    return repeat(None, MOST_OPCODES)
+
+
 class Lister(Machine):
     """The machine with a table of its own: strings and globals on the stack, None for all else."""
 
     handlers: ClassVar[list[Handler]] = list(HANDLERS)
     most_opcodes: ClassVar[int] = MOST_OPCODES
 
-    __slots__ = ("called", "literals", "names")
+    __slots__ = ("called", "left", "literals", "names")
 
-    def __init__(self, file: str, data: bytes, base: int | None, more: More | None) -> None:
-        super().__init__(file, data, base, Rules({}, {}), more)
+    def __init__(self, file: str, data: bytes, more: More | None, left: Steps | None) -> None:
+        super().__init__(file, data, 0, Rules({}, {}), more)
+        self.left = left
         self.names: dict[tuple[str, str], Global] = {}
         self.literals: list[bytes] = []
         self.called: set[Global] = set()
@@ -91,6 +101,10 @@ class Lister(Machine):
             raise self.error(TooManyGlobals, f"names more than {MAX_GLOBALS:,} globals", position)
         return found
 
+    def opcodes(self) -> Iterable[None]:
+        """As many as are left of what may be walked."""
+        return super().opcodes() if self.left is None else self.left
+
     def literal(self, data: bytes) -> None:
         """Keep bytes that may be a pickle in the pickle."""
         if len(self.literals) < MAX_LITERALS:
@@ -98,10 +112,18 @@ class Lister(Machine):
 
 
 def list_globals(
-    file: str, data: bytes, *, start: int = 0, more: More | None = None
+    file: str,
+    data: bytes,
+    *,
+    start: int = 0,
+    more: More | None = None,
+    left: Steps | None = None,
 ) -> tuple[Listed, bytes]:
-    """What the pickle at `start` names, and the data it was read from (longer, by `more`)."""
-    machine = Lister(file, data, 0, more)
+    """What the pickle at `start` names, and the data it was read from (longer, by `more`).
+
+    `left`: what several pickles may share of opcodes, by `steps`.
+    """
+    machine = Lister(file, data, more, left)
     broken: FormatError | None = None
     try:
         end = machine.run(start).end

@@ -119,7 +119,7 @@ class Machine:
 
     def run(self, start: int) -> Walked:
         """Walk from `start` to STOP. Raises FormatError, named after the defect."""
-        left = repeat(None, self.most_opcodes)
+        left = self.opcodes()
         while True:
             try:
                 self._steps(start, left)
@@ -131,6 +131,10 @@ class Machine:
                 if longer is None:
                     raise
                 self.data, self.end, start = longer, len(longer), self.at
+
+    def opcodes(self) -> Iterable[None]:
+        """As many as may be walked."""
+        return repeat(None, self.most_opcodes)
 
     def _steps(self, start: int, left: Iterable[None]) -> None:
         data, handlers, position, at = self.data, self.handlers, start, start
