@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelscope_cli.errors import MscopeError
+from modelscope_cli.errors import FormatError, MscopeError
 from modelscope_cli.formats import config
 from modelscope_cli.sources.tree import FILE, Entry
 
 if TYPE_CHECKING:
     from modelscope_cli.audit.subject import Subject
+    from modelscope_cli.sources.base import OpenFile
 
-MOST_CONFIGURATIONS = 64
+MOST_CONFIGURATIONS = 1_000
+_SEARCHED_BYTES = 128_000_000  # of a configuration that cannot be read as one
+_PIECE_BYTES = 1 << 20
 _CONFIGURATIONS = frozenset(
     {
         "config.json", "tokenizer_config.json", "processor_config.json",
@@ -58,19 +61,63 @@ def ending(path: str) -> str:
     return f".{name.rpartition('.')[2]}" if "." in name else ""
 
 
-def configurations(subject: Subject) -> Iterator[tuple[str, Any]]:
-    """The configuration files of a model and its components; those unreadable are left out."""
-    paths = [each.path for each in subject.files if _is_configuration(each)]
+class Configuration(NamedTuple):
+    """A configuration file: what it holds, or why that is not known.
+
+    transformers reads larger and deeper ones than we do, so that one unread is no sign of peace.
+    """
+
+    path: str
+    document: Any = None
+    unread: str | None = None
+
+
+def configurations(subject: Subject) -> Iterator[Configuration]:
+    """The configuration files of a model and its components, the model's own first."""
+    paths = sorted((each.path for each in subject.files if _is_configuration(each)), key=_place)
     for path in paths[:MOST_CONFIGURATIONS]:
-        try:
-            with subject.open(path) as file:
-                yield path, config.read_value(file)
-        except MscopeError:
-            continue  # F001 has it
+        yield _configuration(subject, path)
+    if len(paths) > MOST_CONFIGURATIONS:
+        why = f"{len(paths):,} configuration files: more than are read"
+        yield Configuration(paths[MOST_CONFIGURATIONS], unread=why)
 
 
 def _is_configuration(entry: Entry) -> bool:
-    return entry.path.rpartition("/")[2] in _CONFIGURATIONS and entry.kind == FILE
+    """By the name: config.json may send transformers of some version to `config.4.0.0.json`."""
+    name = entry.path.rpartition("/")[2]
+    versioned = name.startswith("config.") and name.endswith(".json")
+    return entry.kind == FILE and (versioned or name in _CONFIGURATIONS)
+
+
+def _place(path: str) -> tuple[int, str]:
+    """What lies higher is loaded first."""
+    return path.count("/"), path
+
+
+def _configuration(subject: Subject, path: str) -> Configuration:
+    try:
+        with subject.open(path) as file:
+            try:
+                return Configuration(path, config.read_value(file))
+            except FormatError as error:
+                return Configuration(path, unread=f"{_bare(error, path)}{_speaks_of(file)}")
+    except MscopeError as error:
+        return Configuration(path, unread=_bare(error, path))
+
+
+def _bare(error: MscopeError, path: str) -> str:
+    return error.message.removeprefix(f"{path}: ")
+
+
+def _speaks_of(file: OpenFile) -> str:
+    """Which keys that ask for code stand somewhere in a file, for whoever looks into it."""
+    there: set[str] = set()
+    before = b""
+    for at in range(0, min(file.size, _SEARCHED_BYTES), _PIECE_BYTES):
+        piece = before + file.read_at(at, min(_PIECE_BYTES, file.size - at))
+        there |= {key for key in _KEYS if key.encode() in piece}
+        before = piece[-64:]
+    return f"; it speaks of {' and '.join(sorted(there))}" if there else ""
 
 
 def asked_for(path: str, document: object) -> Iterator[Asked]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from modelscope_cli.errors import MscopeError
-from modelscope_cli.formats.containers.names import ARCHIVES, ENDINGS
+from modelscope_cli.formats.containers.names import promises
 from modelscope_cli.formats.containers.search import Searched, search
 from modelscope_cli.sources.tree import FILE, Entry
 
@@ -34,8 +34,3 @@ def find(
         if searched.pickles or searched.unseen:
             found[entry.path] = searched
     return found
-
-
-def promises(path: str) -> bool:
-    """Whether a name is one of a pickle, or of an archive."""
-    return path.lower().endswith((*ENDINGS, *ARCHIVES))

@@ -100,9 +100,14 @@ class Subject:
         return self._listing.entries
 
     @property
-    def cut(self) -> bool:
-        """Whether there are more files than are listed."""
-        return not isinstance(self._listing, Unknown) and self._listing.cut
+    def cut(self) -> str | None:
+        """Why there are more files than are listed; None where there are not."""
+        return None if isinstance(self._listing, Unknown) else self._listing.cut
+
+    @property
+    def passed_over(self) -> Sequence[str]:
+        """Folders whose files are left out on purpose."""
+        return () if isinstance(self._listing, Unknown) else self._listing.passed_over
 
     @cached_property
     def by_path(self) -> Mapping[str, Entry]:

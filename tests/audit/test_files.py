@@ -11,6 +11,8 @@ import pytest
 
 from tests.audit.conftest import Audit, good
 from tests.builders import folders, safetensors
+from tests.builders.torch import archive
+from tests.corpus.make_pickles import EVIL
 from tests.running import ROOT
 
 _BAD = ROOT / "tests" / "corpus" / "bad"
@@ -95,6 +97,15 @@ def test_a_checkpoint_that_is_also_an_archive(audit: Audit, comment: bytes) -> N
     said = audit(good(model__safetensors=both), "--select", "F005")
     assert said.code == 1
     assert said.one("F005")["file"] == "model.safetensors"
+
+
+@pytest.mark.parametrize("name", ["logo.png", "pytorch_model.bin"])
+def test_an_archive_as_torch_writes_it_is_found_behind_something_else(
+    audit: Audit, name: str
+) -> None:
+    both = b"\x89PNG\r\n\x1a\n" + bytes(100) + archive(EVIL, wide=True)
+    said = audit({**good(), name: both}, "--select", "F005")
+    assert (said.code, said.one("F005")["file"]) == (1, name)
 
 
 def test_the_end_of_an_archive_by_chance_is_no_archive(audit: Audit) -> None:

@@ -11,10 +11,12 @@ import pytest
 from modelscope_cli import auditing
 from modelscope_cli.audit import engine
 from modelscope_cli.audit.policy import Policy
+from modelscope_cli.audit.rules.safety import RULES
 from modelscope_cli.load import How
 from modelscope_cli.sources import tree
 from tests.audit.conftest import Audit, good
 from tests.builders import folders
+from tests.builders.pickles import protocol
 from tests.running import Run
 
 _SECONDS = 10  # most here take a tenth; the machine may be busy
@@ -28,14 +30,57 @@ def test_more_files_than_are_looked_at_are_said(
     for number in range(60):
         (tmp_path / "m" / f"{number}.txt").touch()
     found = tree.walk(str(tmp_path / "m"))
-    assert (len(found.entries), found.cut) == (50, True)
+    assert (len(found.entries), found.cut) == (50, "there are more than 50 files and folders")
 
 
-def test_folders_deeper_than_any_model_end(tmp_path: Path) -> None:
-    deep = tmp_path / "m" / "/".join("d" * 40)
-    deep.mkdir(parents=True)
-    (deep / "file").touch()
-    assert not tree.walk(str(tmp_path / "m")).entries
+def test_folders_of_folders_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "MOST_ENTRIES", 50)
+    for number in range(60):
+        (tmp_path / "m" / f"{number}").mkdir(parents=True)
+    assert tree.walk(str(tmp_path / "m")).cut is not None
+
+
+def test_what_lies_highest_is_listed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "MOST_ENTRIES", 50)
+    folders.write(tmp_path / "m", {**good(), **{f"a/{number}.txt": b"" for number in range(60)}})
+    assert set(good()) < {each.path for each in tree.walk(str(tmp_path / "m")).entries}
+
+
+@pytest.mark.parametrize("depth", [18, 40])
+def test_a_pickle_far_down_is_found(audit: Audit, depth: int) -> None:
+    path = "/".join(["d"] * depth) + "/x.pkl"
+    assert audit({**good(), path: protocol(2)}, "--select", "S001").one("S001")["file"] == path
+
+
+_S = [rule.id for rule in RULES]
+
+
+def test_folders_deeper_than_is_looked_never_pass(audit: Audit) -> None:
+    said = audit({**good(), "/".join("d" * 70) + "/x.pkl": protocol(2)}, "--select", "S")
+    assert (said.code, said.status("S004")) == (1, "failed")
+    assert "folders in folders, more than 64 deep" in said.one("S004")["message"]
+    assert {said.status(rule) for rule in _S if rule != "S004"} == {"skipped"}
+
+
+def test_more_files_than_are_looked_at_never_pass(
+    audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "MOST_ENTRIES", 50)
+    said = audit({**good(), **{f"{number}.txt": b"" for number in range(60)}}, "--select", "S")
+    assert (said.code, said.one("S004")["severity"]) == (1, "error")
+    assert {said.status(rule) for rule in _S if rule != "S004"} == {"skipped"}
+    assert "more than 50 files" in said.reason("S001")
+
+
+def test_what_version_control_keeps_is_left_out_and_said(audit: Audit) -> None:
+    said = audit({**good(), ".git/x.pkl": protocol(2)}, "--select", "S")
+    assert (said.code, said.status("S001")) == (0, "passed")
+    assert (said.one("S004")["severity"], said.one("S004")["file"]) == ("note", ".git")
+
+
+def test_a_folder_by_the_name_of_version_control_is_one_like_others(audit: Audit) -> None:
+    said = audit({**good(), "sub/.git/x.pkl": protocol(2)}, "--select", "S001")
+    assert said.one("S001")["file"] == "sub/.git/x.pkl"
 
 
 def test_links_are_named_and_not_followed_in_circles(tmp_path: Path) -> None:

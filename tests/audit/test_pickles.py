@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import lzma
 import pickle
 import random
+import struct
 import sys
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,8 +24,8 @@ from modelscope_cli.formats.pickles.listing import COMPUTED, REGISTRY, list_glob
 from modelscope_cli.formats.torch_globals import BUILDERS
 from modelscope_cli.formats.torch_legacy import Literal
 from tests.bounded import within
-from tests.builders.pickles import protocol, runs
-from tests.builders.torch import Entry, archive, deflated, pickled, zipped
+from tests.builders.pickles import gzipped, npy, packed, protocol, runs, tar
+from tests.builders.torch import Entry, archive, deflated, pickled, text, zipped
 from tests.corpus.make_pickles import BENIGN, CASES, EVIL, MALICIOUS, Case
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "pickles"
@@ -180,6 +183,85 @@ def test_many_bombs_share_what_may_be_unpacked() -> None:
     bomb = zipped([one._replace(name=f"archive/{number}.pkl") for number in range(20)])
     searched = _timed("m.pt", bomb)
     assert len([why for why in searched.unseen if "unpacks to more" in why]) > 10
+
+
+_PADDING = text("a" * 3_000_000) + b"0"
+
+
+@pytest.mark.parametrize("start", [b"\x80\x02", b""], ids=("with protocol", "without"))
+@pytest.mark.parametrize(
+    ("name", "wrap"),
+    [
+        ("m.weights", lambda data: data),
+        ("m.pt", lambda data: zipped([deflated("archive/data.pkl", data)])),
+        ("m.zip", lambda data: zipped([deflated("stuff", data)])),
+        ("m.zip", lambda data: zipped([packed("stuff", data, 12)])),
+        ("m.zip", lambda data: zipped([packed("stuff", data, 14)])),
+        ("m.pkl.gz", lambda data: zlib.compress(data, 9)),
+        ("m.bin", lambda data: lzma.compress(data)),
+    ],
+    ids=("plain", "by name", "deflate", "bzip2", "lzma", "zlib", "xz"),
+)
+def test_padding_hides_nothing(name: str, wrap: Callable[[bytes], bytes], start: bytes) -> None:
+    data = wrap(start + _PADDING + runs() + b".")
+    searched = within(2.0, lambda: _searched(name, data))
+    assert [each.names for each in searched.pickles] == [(("os", "system"),)]
+    assert not searched.unseen
+
+
+def test_padding_larger_than_is_read_is_no_pass() -> None:
+    padding = text("a" * 70_000_000) + b"0"
+    for name in ("m.weights", "m.pkl"):
+        assert "goes on beyond 64,000,000" in _searched(name, padding + runs() + b".").unseen[0]
+    cut = b"X" + struct.pack("<I", 2**31) + bytes(70_000_000)  # no unpickler finds so much
+    assert _searched("m.weights", cut) == Searched(())
+
+
+def test_more_opcodes_than_are_walked_are_no_pass() -> None:
+    data = b"N0" * 3_000_000 + runs() + b"."
+    assert "more than 4,000,000 opcodes" in _timed("m.weights", data).unseen[0]
+
+
+def test_opcodes_are_counted_however_the_file_is_read() -> None:
+    data = b"\x80\x02" + b"N0" * 3_000_000 + runs() + b"."
+    assert "more than 4,000,000 opcodes" in _timed("m.pkl", data).unseen[0]
+
+
+def test_pickles_of_a_file_share_what_may_be_walked() -> None:
+    one = deflated("0", b"\x80\x02" + b"N0" * 1_900_000 + b"N.")
+    many = zipped([one._replace(name=f"{number}.pkl") for number in range(16)])
+    assert "more than 4,000,000 opcodes" in _timed("m.zip", many).unseen[0]
+
+
+@pytest.mark.parametrize("ending", ["gz", "txt.gz", "md"])
+@pytest.mark.parametrize("words", [b"commit 9949\nAuthor: me\n", b"cscope (15.9)\n\n  * New"])
+def test_words_are_no_pickle(words: bytes, ending: str) -> None:
+    for data in (gzipped(words), words):
+        assert _searched(f"changelog.{ending}", data) == Searched(())
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("zeros.npz", zipped([deflated("a.npy", npy(None, bytes(80_000_000)))])),
+        ("texts.tar.gz", zlib.compress(tar({"a.txt": b"words " * 500_000}), 9)),
+        ("texts.zip", zipped([deflated(str(n), b"words " * 20_000) for n in range(600)])),
+    ],
+    ids=("zeros", "texts in a tar", "many texts"),
+)
+def test_what_packs_well_is_no_false_alarm(name: str, data: bytes) -> None:
+    assert _timed(name, data) == Searched(())
+
+
+def test_streams_in_a_row_end() -> None:
+    searched = _timed("m.pkl.gz", gzipped(b"") * 50_000 + gzipped(EVIL))
+    assert "unpacks to more than is looked at" in searched.unseen[0]
+
+
+def test_bombs_of_large_blocks_end() -> None:
+    bomb = packed("a", bytes(900_000), 12)
+    searched = _timed("m.zip", zipped([bomb._replace(name=f"{n}.pkl") for n in range(2_000)]))
+    assert "unpacks to more than is looked at" in searched.unseen[0]
 
 
 def test_text_that_is_packed_may_be_of_any_size() -> None:

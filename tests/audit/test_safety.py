@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from modelscope_cli.audit import code
 from modelscope_cli.audit.rules.safety import RULES
 from tests.audit.conftest import Audit, good
 from tests.builders.pickles import protocol, runs, seven_z
@@ -101,6 +102,7 @@ def test_the_whole_corpus_in_one_model(audit: Audit) -> None:
         ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["t.T", None]}}, "warning", "t.T"),
         ("config.json", {"custom_pipelines": {"x": {"impl": "p.P"}}}, "warning", "p.P"),
         ("model_index.json", {"_class_name": ["mine", "Pipe"]}, "warning", "mine.Pipe"),
+        ("config.4.0.0.json", {"auto_map": {"AutoModel": "m.Model"}}, "warning", "m.Model"),
         ("unet/config.json", {"auto_map": {"AutoModel": "m.Model"}}, "warning", "m.Model"),
         ("modules.json", [{"type": "mine.Transformer", "path": ""}], "warning", "mine.Transformer"),
     ],
@@ -118,6 +120,45 @@ def test_remote_code(audit: Audit, name: str, content: object, severity: str, wo
 def test_odd_configurations_ask_for_nothing(audit: Audit, content: object) -> None:
     said = audit({**good(), "processor_config.json": content}, "--select", "S005")
     assert (said.code, said.status("S005")) == (0, "passed")
+
+
+_ASKS = '"auto_map": {"AutoTokenizer": ["t.T", null]}'
+_ASKS_ESCAPED = _ASKS.replace("auto", "\\u0061uto", 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (f'{{{_ASKS}, "x": {"[" * 66}{"]" * 66}}}', "nested deeper than 64 levels; it speaks of"),
+        (f'{{{_ASKS_ESCAPED}, "x": {"[" * 66}{"]" * 66}}}', "nested deeper than 64 levels"),
+        (f'{{{_ASKS}, "x": "{"a" * 33_000_000}"}}', "too many for a configuration; it speaks of"),
+        (f'{{"x": "{"a" * 33_000_000}", {_ASKS}}}', "too many for a configuration; it speaks of"),
+        (f"{{{_ASKS}", "is not valid JSON"),
+        ("{", "is not valid JSON"),
+        ("", "is not valid JSON"),
+    ],
+    ids=("deep", "deep and escaped", "large", "large before", "broken", "begun", "empty"),
+)
+def test_a_configuration_that_cannot_be_read_is_no_pass(
+    audit: Audit, content: str, words: str
+) -> None:
+    said = audit({**good(), "tokenizer_config.json": content.encode()}, "--select", "S005")
+    assert (said.code, said.one("S005")["file"]) == (1, "tokenizer_config.json")
+    assert said.one("S005")["severity"] == "error"
+    assert said.one("S005")["message"].startswith("what code it asks for is not known: ")
+    assert words in said.one("S005")["message"]
+
+
+def test_configurations_in_many_folders_hide_none(
+    audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code, "MOST_CONFIGURATIONS", 20)
+    many: dict[str, object] = {f"a{number:02}/config.json": {} for number in range(30)}
+    own = {"tokenizer_config.json": f"{{{_ASKS}}}".encode()}
+    said = audit({**good(), **many, **own}, "--select", "S005")
+    by_severity = {each["severity"]: each for each in said.findings("S005")}
+    assert by_severity["warning"]["file"] == "tokenizer_config.json"
+    assert "32 configuration files: more than are read" in by_severity["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ From Python's pickletools, numpy's format description, POSIX tar and 7z's format
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import struct
 import zlib
 from collections.abc import Mapping
@@ -57,6 +59,21 @@ def npy(pickle: bytes | None, data: bytes = b"") -> bytes:
 
 def npz(**arrays: bytes) -> bytes:
     return zipped([Entry(f"{name}.npy", data) for name, data in arrays.items()], align=0)
+
+
+def packed(name: str, data: bytes, method: int) -> Entry:
+    """A member of a zip archive in bzip2 (12) or LZMA (14)."""
+    return Entry(name, data, method, packed=_PACKERS[method](data))
+
+
+def _lzma(data: bytes) -> bytes:
+    """APPNOTE 5.8.8: a version, the size of what describes the packing, that, and the data."""
+    way = {"id": lzma.FILTER_LZMA1, "lc": 3, "lp": 0, "pb": 2, "dict_size": 1 << 16}
+    body = lzma.compress(data, lzma.FORMAT_RAW, filters=[way])
+    return struct.pack("<2BHBL", 9, 4, 5, 2 * 45 + 3, 1 << 16) + body
+
+
+_PACKERS = {12: bz2.compress, 14: _lzma}
 
 
 def tar(members: Mapping[str, bytes]) -> bytes:

@@ -159,6 +159,8 @@ class Entry(NamedTuple):
     local_name: str | None = None
     header: int | None = None
     extra: bytes = b""
+    signature: bytes = b"PK\3\4"
+    local_extra_size: int | None = None
 
 
 def deflated(name_: str, data: bytes, **changes: object) -> Entry:
@@ -175,8 +177,12 @@ def zipped(
     start: int | None = None,
     disk: int = 0,
     behind_directory: bytes = b"",
+    wide: bool = False,
 ) -> bytes:
-    """A zip archive packed as torch does: each entry's data at a multiple of 64."""
+    """A zip archive packed as torch does: each entry's data at a multiple of 64.
+
+    `wide`: with the 64-bit end record and its locator, as torch writes them.
+    """
     body, directory = b"", b""
     entries = list(entries)
     for entry in entries:
@@ -192,7 +198,14 @@ def zipped(
     count = len(entries) if count is None else count
     start = len(body) if start is None else start
     end = struct.pack("<4s4H2LH", b"PK\5\6", disk, disk, count, count, len(directory), start, 0)
+    if wide:
+        end = _wide_end(count, len(directory), start) + end
     return body + directory + end
+
+
+def _wide_end(count: int, size: int, start: int) -> bytes:
+    record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 30, 45, 0, 0, count, count, size, start)
+    return record + struct.pack("<4sLQL", b"PK\6\7", 0, start + size, 1)
 
 
 def _headers(entry: Entry, header: int, align: int) -> tuple[bytes, bytes]:
@@ -205,8 +218,9 @@ def _headers(entry: Entry, header: int, align: int) -> tuple[bytes, bytes]:
     start = header + 30 + len(local_name) + 4
     padding = b"FB" + struct.pack("<H", -start % align) + b"Z" * (-start % align) if align else b""
     common = struct.pack("<3H3L", entry.method, 0, 0, crc, central_packed, size)
-    local = struct.pack("<4s2H", b"PK\3\4", 20, entry.flags) + common
-    local += struct.pack("<2H", len(local_name), len(padding)) + local_name + padding
+    extra_size = len(padding) if entry.local_extra_size is None else entry.local_extra_size
+    local = struct.pack("<4s2H", entry.signature, 20, entry.flags) + common
+    local += struct.pack("<2H", len(local_name), extra_size) + local_name + padding
     where = header if entry.header is None else entry.header
     central = struct.pack("<4s3H", b"PK\1\2", 20, 20, entry.flags) + common
     central += struct.pack("<5H2L", len(name_), len(entry.extra), 0, 0, 0, 0, where)
@@ -221,6 +235,7 @@ def archive(
     byteorder: bytes | None = b"little",
     more: Iterable[Entry] = (),
     align: int = 64,
+    wide: bool = False,
 ) -> bytes:
     """A file as torch.save writes it; by default one storage "0" of 24 bytes."""
     storages = {"0": bytes(24)} if storages is None else storages
@@ -229,7 +244,7 @@ def archive(
         records.append(Entry(f"{root}/byteorder", byteorder))
     records += [Entry(f"{root}/data/{key}", data) for key, data in storages.items()]
     records += [Entry(f"{root}/version", b"3\n"), *more]
-    return zipped(records, align=align)
+    return zipped(records, align=align, wide=wide)
 
 
 # Legacy files

@@ -21,6 +21,7 @@ from tests.builders.pickles import (
     npy,
     npz,
     old_torch,
+    packed,
     protocol,
     runs,
     seven_z,
@@ -72,8 +73,8 @@ STATE = ordered({"weight": tensor()})
 OLD_STATE = ordered({"weight": tensor(stored=legacy_storage())})
 
 
-def _evil(data: bytes, *more: str, theirs: str | None = None) -> Case:
-    return Case(data, (OS, *more), theirs=theirs)
+def _evil(data: bytes, *more: str, theirs: str | None = None, unseen: bool = False) -> Case:
+    return Case(data, (OS, *more), unseen=unseen, theirs=theirs)
 
 
 def _bytes(data: bytes) -> bytes:
@@ -275,7 +276,9 @@ NESTED = {
     ),
 }  # fmt: skip
 
+_NO_GZIP = "it does not unpack gzip"
 _PLAIN = Entry("archive/data.pkl", pickled(STATE))
+_PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 ZIPS = {
     "zip.pt": _evil(archive(EVIL)),
     "zip-wrong-checksum.pt": _evil(_wrong_checksum(archive(EVIL))),
@@ -289,6 +292,18 @@ ZIPS = {
         _wrong_checksum(zipped([deflated("archive/data.pkl", EVIL)]))
     ),
     "zip-behind-data.pt": _evil(b"x" * 100 + archive(EVIL)),
+    "zip-wide.pt": _evil(archive(EVIL, wide=True)),
+    "zip-wide-behind-data.pt": _evil(b"x" * 100 + archive(EVIL, wide=True)),
+    "zip-wide-behind-a-picture.png": _evil(_PNG + archive(EVIL, wide=True)),
+    "zip-not-where-it-says.pt": _evil(
+        _member("archive/data.pkl", EVIL, header=5), unseen=True, theirs="it fails"
+    ),
+    "zip-wrong-signature.pt": Case(
+        _member("archive/data.pkl", EVIL, signature=b"PK\7\x08"), unseen=True, theirs="it fails"
+    ),
+    "zip-local-extra-beyond-the-end.pt": Case(
+        _member("archive/data.pkl", EVIL, local_extra_size=0x7FFF), unseen=True, theirs="it fails"
+    ),
     "zip-cut-off.pt": _evil(
         archive(EVIL)[:-40], theirs="an archive without its end is none to it"
     ),
@@ -305,6 +320,9 @@ ZIPS = {
         zipped([Entry("archive/inner.pt", archive(EVIL))]),
         theirs="it does not look into archives in archives",
     ),
+    "zip-bzip2.pt": _evil(zipped([packed("archive/data.pkl", EVIL, 12)])),
+    "zip-lzma.pt": _evil(zipped([packed("archive/data.pkl", EVIL, 14)])),
+    "zip-gzip.zip": _evil(zipped([Entry("x.pkl.gz", gzipped(EVIL))]), theirs=_NO_GZIP),
     "zip-unknown-method.pt": Case(
         _member("archive/data.pkl", b"\x5d\0\0" + bytes(30), method=95, packed=bytes(33)),
         unseen=True, theirs="it fails",
@@ -349,10 +367,22 @@ CONTAINERS = {
     "zlib.safetensors": _evil(zlib.compress(EVIL, 0), theirs=_NOT_PACKED),
     "some.tar": _evil(tar({"folder/model.pkl": EVIL}), theirs=_NOT_TAR),
     "zlib.joblib": _evil(zlib.compress(EVIL, 0), theirs=_NOT_PACKED),
-    "gzip.pkl": _evil(gzipped(EVIL), theirs="it does not unpack gzip"),
+    "gzip.pkl": _evil(gzipped(EVIL), theirs=_NO_GZIP),
+    "gzip-behind-an-empty-one.pkl.gz": _evil(gzipped(b"") + gzipped(EVIL), theirs=_NO_GZIP),
+    "gzip-behind-another.pkl.gz": _evil(gzipped(b"\x80\x02N.") + gzipped(EVIL), theirs=_NO_GZIP),
+    "gzip-in-two.joblib": _evil(gzipped(EVIL[:10]) + gzipped(EVIL[10:]), theirs=_NO_GZIP),
+    "gzip-in-gzip.pkl.gz": _evil(gzipped(gzipped(EVIL)), theirs=_NO_GZIP),
+    "bzip2-in-two.joblib": _evil(
+        bz2.compress(EVIL[:10]) + bz2.compress(EVIL[10:]), theirs="it does not unpack bzip2"
+    ),
+    "xz-in-two.joblib": _evil(
+        lzma.compress(EVIL[:10]) + lzma.compress(EVIL[10:]), theirs="it does not unpack xz"
+    ),
+    "gzip.tar": _evil(tar({"x.pkl.gz": gzipped(EVIL)}), theirs=_NOT_TAR),
+    "gzip-by-another-name.tar": _evil(tar({"x.weights": gzipped(EVIL)}), theirs=_NOT_TAR),
     "xz.pkl": _evil(lzma.compress(EVIL), theirs="it does not unpack xz"),
     "bzip2.pkl": _evil(bz2.compress(EVIL), theirs="it does not unpack bzip2"),
-    "tar.gz": _evil(gzipped(tar({"m.pkl": EVIL})), theirs="it does not unpack gzip"),
+    "tar.gz": _evil(gzipped(tar({"m.pkl": EVIL})), theirs=_NO_GZIP),
 }
 
 NAMES = {
@@ -360,6 +390,10 @@ NAMES = {
     "called.json": _evil(EVIL),
     "called.gguf": _evil(protocol(4)),
     "called-in-text.txt": _evil(protocol(0)),
+    "called-in-text-among-odd-names.safetensors": Case(
+        protocol(0)[:-1] + by_name("a", "b c"), (OS,), ("a.b c",)
+    ),
+    "called-without-protocol.weights": _evil(EVIL[2:]),
     "called-archive.safetensors": _evil(archive(EVIL)),
     "called-nothing": _evil(EVIL),
     "safetensors-and-archive.safetensors": _evil(struct.pack("<Q", 2) + b"{}" + archive(EVIL)),
@@ -403,6 +437,8 @@ BENIGN = {
                                 call("torch.device", text("cpu")), name("torch.bfloat16")))),
         theirs="it knows fewer of the names that torch loads with `weights_only`",
     ),
+    "state-dict-wide.pt": Case(archive(pickled(STATE), wide=True)),
+    "state-dict-wide-behind-data.pt": Case(b"x" * 100 + archive(pickled(STATE), wide=True)),
     "legacy.pt": Case(legacy(OLD_STATE)),
     "old-torch.pt": Case(old_torch(pickled(STATE), _STORAGES, _TENSORS)),
     "torchscript.pt": Case(
@@ -415,6 +451,8 @@ BENIGN = {
     "array.pkl": Case(pickled(_ARRAY), theirs=_TYPED),
     "numbers.npy": Case(npy(None, bytes(12))),
     "numbers.npz": Case(npz(a=npy(None, bytes(12)))),
+    "texts-bzip2.zip": Case(zipped([packed("a.txt", b"words " * 500_000, 12)])),
+    "texts-lzma.zip": Case(zipped([packed("a.txt", b"words " * 500_000, 14)])),
     "header-of-640.safetensors": Case(struct.pack("<Q", 640) + b"{}".ljust(640)),
     "ctranslate2.bin": Case(struct.pack("<IH", 6, 12) + b"WhisperSpec\0" + bytes(64)),
     "zeros.bin": Case(bytes(64)),

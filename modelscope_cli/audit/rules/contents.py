@@ -9,13 +9,10 @@ from modelscope_cli.audit.finding import WARNING, Flaw
 from modelscope_cli.audit.subject import Subject
 from modelscope_cli.errors import MscopeError
 from modelscope_cli.formats import base, signatures
-from modelscope_cli.sources.base import OpenFile
+from modelscope_cli.formats.containers import zips
 from modelscope_cli.sources.tree import FILE, Entry
 
 _HEAD_BYTES = 512
-_TAIL_BYTES = 65_557  # the longest comment of a zip archive, and the end of its directory
-_END = b"PK\5\6"
-_CENTRAL = b"PK\1\2"
 _LOCAL = b"PK\3\4"
 _MOST_FILES = 5_000
 _LEAST_SIZE = 64  # bytes: smaller files are alike by chance
@@ -38,28 +35,13 @@ def polyglots(subject: Subject) -> Iterator[Flaw]:
     for each in _looked_at(subject):
         try:
             with subject.open(each.path) as file:
-                if file.read_at(0, min(file.size, 4)) == _LOCAL or not _ends_as_zip(file):
+                if file.read_at(0, min(file.size, 4)) == _LOCAL or not zips.has_directory(file):
                     continue
                 what = base.by_content(file.read_at(0, min(file.size, 16)))
         except MscopeError:  # a rule of its own says what cannot be read
             continue
         kind = what.name if what is not None else "another format"
         yield Flaw(f"{each.path}: is {kind} at its start, and a zip archive at its end", each.path)
-
-
-def _ends_as_zip(file: OpenFile) -> bool:
-    """Whether an end of a zip's directory is there, and the directory where it says."""
-    length = min(file.size, _TAIL_BYTES)
-    tail = file.read_at(file.size - length, length)
-    at = tail.rfind(_END)
-    if at < 0 or len(tail) - at < 22:
-        return False
-    end = tail[at:]
-    directory, comment = int.from_bytes(end[12:16], "little"), int.from_bytes(end[20:22], "little")
-    start = file.size - length + at - directory
-    if 22 + comment > len(end) or start < 0 or directory < 46:
-        return False
-    return file.read_at(start, 4) == _CENTRAL
 
 
 def misnamed(subject: Subject) -> Iterator[Flaw]:

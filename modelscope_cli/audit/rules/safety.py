@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from modelscope_cli.audit import code
-from modelscope_cli.audit.finding import ERROR, NOTE, WARNING, Flaw
-from modelscope_cli.audit.pickle_files import promises
+from modelscope_cli.audit.finding import ERROR, NOTE, WARNING, Flaw, Skip
 from modelscope_cli.audit.pickles import DANGEROUS, UNKNOWN, Named, foreign, verdicts
 from modelscope_cli.audit.policy import Policy
 from modelscope_cli.audit.rule import Rule
 from modelscope_cli.audit.subject import Subject
 from modelscope_cli.errors import MissingExtra
+from modelscope_cli.formats.containers.names import promises
 from modelscope_cli.formats.containers.search import Pickle
 from modelscope_cli.formats.pickles.walk import some_of
 from modelscope_cli.units import counted
@@ -40,6 +40,7 @@ class NoPickles(Rule):
             if found.pickles:
                 hidden = not promises(path)
                 yield Flaw(_what(found.pickles, hidden), path, severity=ERROR if hidden else None)
+        _no_more(subject)
 
 
 class NoDangerousGlobals(Rule):
@@ -59,6 +60,7 @@ class NoDangerousGlobals(Rule):
         for path, named, verdict in _judged(subject):
             if verdict == DANGEROUS:
                 yield Flaw(f"names {named.shown}{_place(named)}: dangerous to load", path)
+        _no_more(subject)
 
 
 class NoUnknownGlobals(Rule):
@@ -86,13 +88,15 @@ class NoUnknownGlobals(Rule):
         for path, named, verdict in judged:
             if verdict == UNKNOWN:
                 yield Flaw(f"names {named.shown}{_place(named)}: {said}", path)
+        _no_more(subject)
 
 
 class AllLookedInto(Rule):
-    """Every pickle could be followed to its end, and every archive be looked into.
+    """Every file was looked at, every pickle followed to its end, every archive looked into.
 
     What was not looked at may hold anything: a 7z archive, an encrypted one, one that unpacks
-    to gigabytes, or a pickle larger than any of tensors.
+    to gigabytes, a pickle larger than any of tensors, or files beyond the first 20,000. `.git`
+    of a checkout is left out, with a note.
 
     Remedy: unpack the file, or save it anew, and audit that.
     """
@@ -104,13 +108,18 @@ class AllLookedInto(Rule):
         """One flaw a place."""
         for path, found in subject.pickles.items():
             yield from (Flaw(f"not looked into: {why}", path) for why in found.unseen)
+        if subject.cut is not None:
+            yield Flaw(f"not all files are looked at: {subject.cut}")
+        for path in subject.passed_over:
+            yield Flaw("not looked into: what version control keeps", path, severity=NOTE)
 
 
 class NoRemoteCode(Rule):
     """The configuration asks for no code of the model's own.
 
     `auto_map` and custom pipelines make `trust_remote_code=True` import Python from the model,
-    or from another repository (`org/name--module.Class`), whose newest revision it takes.
+    or from another repository (`org/name--module.Class`), whose newest revision it takes. An
+    error where that is another's, or where a configuration cannot be read to tell.
 
     Remedy: use a model whose class is in transformers; else read the code, pin the revision
     (`code_revision` too), and ignore this rule for that model with the reason.
@@ -121,11 +130,15 @@ class NoRemoteCode(Rule):
     severity = WARNING
 
     def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
-        """One flaw a configuration file and class; an error where it is another repository's."""
-        for path, document in code.configurations(subject):
+        """One flaw a configuration file and class, or a file that cannot be read."""
+        for path, document, unread in code.configurations(subject):
+            if unread is not None:
+                what = f"what code it asks for is not known: {unread}"
+                yield Flaw(what, path, severity=ERROR)
             for asked in code.asked_for(path, document):
                 severity = ERROR if asked.elsewhere else None
                 yield Flaw(asked.what, path, severity=severity)
+        _no_more(subject)
 
 
 class NoCode(Rule):
@@ -151,6 +164,7 @@ class NoCode(Rule):
                 yield Flaw(what, entry.path)
             elif entry.executable and entry.link is None:
                 yield Flaw("may be executed, by its permissions", entry.path, severity=NOTE)
+        _no_more(subject)
 
 
 class NoLinksOut(Rule):
@@ -171,6 +185,7 @@ class NoLinksOut(Rule):
         for entry in subject.files:
             if entry.outside:
                 yield Flaw(f"a link to {entry.link or '?'}, outside the model", entry.path)
+        _no_more(subject)
 
 
 class PlainNames(Rule):
@@ -193,6 +208,13 @@ class PlainNames(Rule):
         for name in subject.tensors.names:
             if not name.isprintable():
                 yield Flaw("control characters in the name of a tensor", tensor=name)
+        _no_more(subject)
+
+
+def _no_more(subject: Subject) -> None:
+    """Raise Skip where files are left that nobody looked at: S004 fails, and nothing passes."""
+    if subject.cut is not None:
+        raise Skip(f"not all files are looked at: {subject.cut}")
 
 
 def _what(pickles: Sequence[Pickle], hidden: bool) -> str:

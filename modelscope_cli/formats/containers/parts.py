@@ -5,9 +5,7 @@ from __future__ import annotations
 from modelscope_cli.errors import TruncatedFile
 from modelscope_cli.sources.base import OpenFile
 
-MAX_UNPACKED_BYTES = 64_000_000  # of one file, all its members together
-FREE_UNPACKED_BYTES = 2_000_000  # may be more than this many times the file's size:
-MAX_INFLATION = 50
+MAX_UNPACKED_BYTES = 64_000_000  # of one file, all its members together: half a second
 MAX_MEMBERS = 20_000  # looked at in one file, archives in archives included
 MAX_DEPTH = 4  # archives in archives
 
@@ -35,10 +33,13 @@ class Part:
 
 
 class Budget:
-    """What is left of what may be unpacked of a file of some size; a bomb ends when nothing is."""
+    """What is left of what may be unpacked of a file; a bomb ends when nothing is.
 
-    def __init__(self, size: int) -> None:
-        self.bytes = min(MAX_UNPACKED_BYTES, max(FREE_UNPACKED_BYTES, MAX_INFLATION * size))
+    The same for a small file: what hides in padding packs well.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = MAX_UNPACKED_BYTES
         self.members = MAX_MEMBERS
 
     def take(self, count: int) -> None:

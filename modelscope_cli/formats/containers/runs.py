@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from modelscope_cli.formats.pickles.listing import Listed, gave_up, is_cut, list_globals
+from modelscope_cli.formats.pickles.listing import (
+    REGISTRY,
+    Listed,
+    Steps,
+    announced,
+    gave_up,
+    is_cut,
+    list_globals,
+)
 from modelscope_cli.sources.base import OpenFile
 
 MAX_PICKLE_BYTES = 64_000_000  # 500,000 tensors' pickle
 MAX_IN_A_ROW = 10_000
 _FIRST_BYTES = 65_536
-DOUBTFUL_BYTES = 1_000_000  # read of what may be a pickle, as long as it names nothing
 
 MAGICS = tuple(bytes([0x80, protocol]) for protocol in range(6))
 _LEGACY = 0x1950A86A20F9469CFC6C  # what torch.save began with before 1.6
@@ -29,9 +36,9 @@ class Run(NamedTuple):
 class Window:
     """The start of a file, read further where a pickle goes on."""
 
-    def __init__(self, file: OpenFile, most: int) -> None:
+    def __init__(self, file: OpenFile) -> None:
         self.file = file
-        self.most = min(file.size, most)
+        self.most = min(file.size, MAX_PICKLE_BYTES)
         self.data = file.read_at(0, min(self.most, _FIRST_BYTES))
 
     def more(self, data: bytes) -> bytes | None:
@@ -43,28 +50,23 @@ class Window:
         return self.data
 
 
-def runs(file: OpenFile, certain: bool) -> Iterator[Run]:
+def runs(file: OpenFile, certain: bool, left: Steps | None = None) -> Iterator[Run]:
     """The pickles from the start of a file on, as far as there is one behind the other.
 
-    `certain`: its name says that it is one; else it must begin as one, or name a global and
-    call something. A pickle that breaks before it names anything can do nothing: it is none.
+    `certain`: its name says that it is one; else it must begin as one, or call a global of a name
+    that can be one. A pickle that breaks before it names anything can do nothing: it is none.
+    `left` are the opcodes that it shares with other pickles.
     """
-    magic = file.read_at(0, min(file.size, 2)) in MAGICS
-    window = Window(file, MAX_PICKLE_BYTES if magic or certain else DOUBTFUL_BYTES)
+    window = Window(file)
     at, legacy = 0, False
     for count in range(MAX_IN_A_ROW):
-        listed, _ = list_globals(file.path, window.data, start=at, more=window.more)
-        one = _is_one(listed, window, at, certain and count == 0)
+        listed, _ = list_globals(file.path, window.data, start=at, more=window.more, left=left)
+        cut = _goes_on(listed, window)
+        one = _is_one(listed, window.data[at : at + 2] in MAGICS or (certain and not count), cut)
         if listed.broken is not None and not one:
             return
-        cut = is_cut(listed) and window.most < file.size
-        why = (
-            f"goes on beyond {window.most:,} bytes"
-            if cut
-            else str(listed.broken or "").removeprefix(f"{file.path}: ")
-        )
         if one:
-            yield Run(listed, why if cut or gave_up(listed) else None)
+            yield Run(listed, _why(listed, file.path, window.most) if cut else None)
         first = window.data[: listed.end] if count == 0 else b""
         legacy = legacy or any(magic in first for magic in _LEGACY_MAGICS)
         if listed.broken is not None or (legacy and count + 1 == _LEGACY_PICKLES):
@@ -72,7 +74,8 @@ def runs(file: OpenFile, certain: bool) -> Iterator[Run]:
         at = listed.end
         if at >= len(window.data) and window.more(window.data) is None:
             return
-    yield Run(Listed((), False, (), at), f"holds more than {MAX_IN_A_ROW:,} pickles in a row")
+    nothing = Listed((), frozenset(), (), at)
+    yield Run(nothing, f"holds more than {MAX_IN_A_ROW:,} pickles in a row")
 
 
 def _why(listed: Listed, path: str, most: int) -> str:
@@ -82,15 +85,25 @@ def _why(listed: Listed, path: str, most: int) -> str:
     return str(listed.broken).removeprefix(f"{path}: ")
 
 
-def _is_one(listed: Listed, window: Window, at: int, certain: bool) -> bool:
-    if listed.broken is not None and not listed.names:
-        large = is_cut(listed) and window.most < window.file.size
-        return (large or gave_up(listed)) and window.data[at : at + 2] in MAGICS
-    if certain or window.data[at : at + 2] in MAGICS:
+def _goes_on(listed: Listed, window: Window) -> bool:
+    """Whether an unpickler would go on where this ended: a longer file may hold what is asked."""
+    if gave_up(listed):
         return True
-    return listed.called and bool(listed.names) and all(map(_is_plausible, listed.names))
+    if not is_cut(listed) or window.most == window.file.size:
+        return False
+    asked = announced(window.data, listed.end)
+    return asked is None or listed.end + asked <= window.file.size
+
+
+def _is_one(listed: Listed, promised: bool, goes_on: bool) -> bool:
+    if listed.broken is not None and not listed.names:
+        return goes_on
+    return promised or any(map(_is_plausible, listed.called))
 
 
 def _is_plausible(name: tuple[str, str]) -> bool:
-    """Whether it can be a module and an attribute: text that looks like opcodes has others."""
-    return "".join(name).replace(".", "").replace("?", "x").isidentifier()
+    """Whether it can be a module and an attribute: text that looks like opcodes has others.
+
+    A number in a registry is none: to fill that, another must be called before.
+    """
+    return name[0] != REGISTRY and "".join(name).replace(".", "").replace("?", "x").isidentifier()

@@ -16,9 +16,9 @@ from modelscope_cli.sources.base import OpenFile
 MAX_DIRECTORY_BYTES = 50_000_000
 MAX_ENDS = 4  # end records looked at: readers differ in which they take
 TAIL_BYTES = 65_535 + 22 + 20 + 56
-STORED, DEFLATED = 0, 8
+STORED = 0
 
-_END = b"PK\5\6"
+_LOCAL, _CENTRAL, _END = b"PK\3\4", b"PK\1\2", b"PK\5\6"
 _end = Struct("<4s4H2LH")
 _locator64 = Struct("<4sLQL")
 _end64 = Struct("<4sQ2H2L4Q")
@@ -29,10 +29,15 @@ _ENCRYPTED = 0x1
 
 
 class Member(NamedTuple):
-    """One file of the archive, by its directory: `packed` bytes, in the way of `method`."""
+    """One file of the archive, by its directory: `packed` bytes, in the way of `method`.
+
+    `header` is where its local header should lie, `said` what the directory says of that: in an
+    archive with something in front of it they differ.
+    """
 
     name: str
-    header: int  # position of the local header
+    header: int
+    said: int
     packed: int
     method: int
     encrypted: bool
@@ -44,22 +49,27 @@ def tail_of(file: OpenFile, most: int = TAIL_BYTES) -> bytes:
     return file.read_at(file.size - size, size)
 
 
-def has_end(tail: bytes) -> bool:
-    """Whether some reader would take the file for an archive."""
-    return _END in tail
+def has_directory(file: OpenFile) -> bool:
+    """Whether some reader would take the file for an archive, whatever it starts with."""
+    return any(_starts_with(file, start, _CENTRAL) for start, _, _ in _directories(file))
+
+
+def _starts_with(file: OpenFile, at: int, signature: bytes) -> bool:
+    there = 0 <= at <= file.size - len(signature)
+    return there and file.read_at(at, len(signature)) == signature
 
 
 def members(file: OpenFile) -> Iterator[Member]:
     """The members that any of the directories names, each once; without one, those in a row."""
     seen: set[int] = set()
-    for start, size, shift in _directories(file):
+    for start, size, shift in dict.fromkeys(_directories(file)):
         for name, header, packed, method, flags in _entries(file, start, size):
-            place = header + shift
-            if place not in seen and 0 <= place <= file.size - _local.size:
-                seen.add(place)
-                yield Member(name, place, packed, method, bool(flags & _ENCRYPTED))
+            if header + shift not in seen:
+                seen.add(header + shift)
+                encrypted = bool(flags & _ENCRYPTED)
+                yield Member(name, header + shift, header, packed, method, encrypted)
     if not seen:
-        yield from _in_a_row(file)
+        yield from in_a_row(file)
 
 
 def _directories(file: OpenFile) -> Iterator[tuple[int, int, int]]:
@@ -74,8 +84,9 @@ def _directories(file: OpenFile) -> Iterator[tuple[int, int, int]]:
             continue
         *_, size, start, _ = _end.unpack_from(tail, at)
         yield from _places(offset + at, size, start)
-        if (wide := _wide(file, tail, at)) is not None:
-            yield from _places(*wide)
+        for wide, size64, start64 in _wide(file, offset + at):
+            yield from _places(wide, size, start)
+            yield from _places(wide, size64, start64)
 
 
 def _places(end: int, size: int, start: int) -> Iterator[tuple[int, int, int]]:
@@ -85,15 +96,20 @@ def _places(end: int, size: int, start: int) -> Iterator[tuple[int, int, int]]:
         yield end - size, size, end - size - start
 
 
-def _wide(file: OpenFile, tail: bytes, at: int) -> tuple[int, int, int] | None:
-    """Where the 64-bit end record lies, and the size and start of the directory it names."""
-    if at < _locator64.size or tail[at - _locator64.size :][:4] != b"PK\6\7":
-        return None
-    position = _locator64.unpack_from(tail, at - _locator64.size)[2]
-    if position + _end64.size > file.size:
-        return None
-    record = _end64.unpack(file.read_at(position, _end64.size))
-    return (position, record[8], record[9]) if record[0] == b"PK\6\6" else None
+def _wide(file: OpenFile, end: int) -> Iterator[tuple[int, int, int]]:
+    """Where the 64-bit end record lies, and the size and start of the directory it names.
+
+    It lies where the locator in front of the end says, or right in front of the locator: what
+    was put in front of the archive has moved it.
+    """
+    locator = end - _locator64.size
+    if not _starts_with(file, locator, b"PK\6\7"):
+        return
+    said = _locator64.unpack(file.read_at(locator, _locator64.size))[2]
+    for position in dict.fromkeys((said, locator - _end64.size)):
+        if position <= file.size - _end64.size and _starts_with(file, position, b"PK\6\6"):
+            record = _end64.unpack(file.read_at(position, _end64.size))
+            yield position, record[8], record[9]
 
 
 def _entries(file: OpenFile, start: int, size: int) -> Iterator[tuple[str, int, int, int, int]]:
@@ -101,7 +117,7 @@ def _entries(file: OpenFile, start: int, size: int) -> Iterator[tuple[str, int, 
     size = min(size, file.size - start, MAX_DIRECTORY_BYTES)
     data = file.read_at(start, size) if size > 0 else b""
     at = 0
-    while at + _central.size <= len(data) and data[at : at + 4] == b"PK\1\2":
+    while at + _central.size <= len(data) and data[at : at + 4] == _CENTRAL:
         (_, _, _, flags, method, _, _, _, packed, unpacked, name_size, extra_size, comment_size,
          *_, header) = _central.unpack_from(data, at)  # fmt: skip
         name_end = at + _central.size + name_size
@@ -128,21 +144,23 @@ def _sizes64(extra: bytes, fields: tuple[int, int, int]) -> tuple[int, int, int]
 
 
 def data_of(file: OpenFile, member: Member) -> Part | None:
-    """A member's bytes as they lie there; None where nothing lies there, for any reader."""
-    local = _local.unpack(file.read_at(member.header, _local.size))
-    if local[0] != b"PK\3\4":
+    """A member's bytes as they lie there; None where none lie where the directory says."""
+    places = (at for at in (member.header, member.said) if _starts_with(file, at, _LOCAL))
+    at = next(places, file.size)
+    if at > file.size - _local.size:
         return None
-    start = member.header + _local.size + local[-2] + local[-1]
-    return Part(file, file.path, start, member.packed)
+    local = _local.unpack(file.read_at(at, _local.size))
+    start = at + _local.size + local[-2] + local[-1]
+    return Part(file, file.path, start, member.packed) if start < file.size else None
 
 
-def _in_a_row(file: OpenFile) -> Iterator[Member]:
+def in_a_row(file: OpenFile) -> Iterator[Member]:
     """Members by their local headers alone: an archive that lost its end."""
     at = 0
     while at + _local.size <= file.size:
         local = _local.unpack(file.read_at(at, _local.size))
         signature, _, flags, method, _, _, _, packed, unpacked, name_size, extra_size = local
-        if signature != b"PK\3\4":
+        if signature != _LOCAL:
             return
         start = at + _local.size + name_size + extra_size
         if start > file.size:
@@ -152,7 +170,7 @@ def _in_a_row(file: OpenFile) -> Iterator[Member]:
         size = file.size - start if streamed else packed
         if method == STORED and not streamed:
             size = max(packed, unpacked)
-        yield Member(name, at, size, method, bool(flags & _ENCRYPTED))
+        yield Member(name, at, at, size, method, bool(flags & _ENCRYPTED))
         if streamed:
             return
         at = start + packed

@@ -7,7 +7,8 @@ behind an oddity. Of values only strings are kept: nothing else can become a nam
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 from struct import Struct
 from typing import ClassVar, NamedTuple, cast
 
@@ -34,7 +35,6 @@ REGISTRY = "copyreg._extension_registry"
 
 _STARTS = (*(bytes([0x80, protocol]) for protocol in range(2, 6)), b"PK\3\4")
 _TEXT_STARTS = tuple(start.decode("latin-1") for start in _STARTS)
-_SOMETHING = Global("", None, False)
 
 _int4 = Struct("<i").unpack_from
 
@@ -57,38 +57,53 @@ GIVEN_UP = (TooManyOpcodes, PickleTooDeep, TooManyGlobals, TooManySlots)
 class Listed(NamedTuple):
     """What a pickle names: (module, name) in the order met.
 
-    `called` says whether something was called or built; `literals` are strings and bytes that
+    `called` are those of them that are called or built; `literals` are strings and bytes that
     look like pickles or archives. `end` is behind STOP, or where `broken` was met: there an
     unpickler ends too, unless `broken` is one of GIVEN_UP.
     """
 
     names: tuple[tuple[str, str], ...]
-    called: bool
+    called: frozenset[tuple[str, str]]
     literals: tuple[bytes, ...]
     end: int
     broken: FormatError | None = None
 
 
+Steps = Iterator[None]
+
+
+def steps() -> Steps:
+    """As many opcodes as are walked of one pickle, or of all in a file together."""
+    return repeat(None, MOST_OPCODES)
+
+
 class Lister(Machine):
-    """The machine with a table of its own: strings on the stack, and None for all else."""
+    """The machine with a table of its own: strings and globals on the stack, None for all else."""
 
     handlers: ClassVar[list[Handler]] = list(HANDLERS)
     most_opcodes: ClassVar[int] = MOST_OPCODES
 
-    __slots__ = ("called", "literals", "names")
+    __slots__ = ("called", "left", "literals", "names")
 
-    def __init__(self, file: str, data: bytes, base: int | None, more: More | None) -> None:
-        super().__init__(file, data, base, Rules({}, {}), more)
-        self.names: dict[tuple[str, str], None] = {}
+    def __init__(self, file: str, data: bytes, more: More | None, left: Steps | None) -> None:
+        super().__init__(file, data, 0, Rules({}, {}), more)
+        self.left = left
+        self.names: dict[tuple[str, str], Global] = {}
         self.literals: list[bytes] = []
-        self.called = False
+        self.called: set[Global] = set()
 
     def named(self, module: str, name: str, position: int) -> Global:
         """Remember a name. Raises TooManyGlobals."""
-        self.names[module, name] = None
+        found = self.names.get((module, name))
+        if found is None:
+            found = self.names[module, name] = Global(name, None, False)
         if len(self.names) > MAX_GLOBALS:
             raise self.error(TooManyGlobals, f"names more than {MAX_GLOBALS:,} globals", position)
-        return _SOMETHING
+        return found
+
+    def opcodes(self) -> Iterable[None]:
+        """As many as are left of what may be walked."""
+        return super().opcodes() if self.left is None else self.left
 
     def literal(self, data: bytes) -> None:
         """Keep bytes that may be a pickle in the pickle."""
@@ -97,17 +112,26 @@ class Lister(Machine):
 
 
 def list_globals(
-    file: str, data: bytes, *, start: int = 0, more: More | None = None
+    file: str,
+    data: bytes,
+    *,
+    start: int = 0,
+    more: More | None = None,
+    left: Steps | None = None,
 ) -> tuple[Listed, bytes]:
-    """What the pickle at `start` names, and the data it was read from (longer, by `more`)."""
-    machine = Lister(file, data, 0, more)
+    """What the pickle at `start` names, and the data it was read from (longer, by `more`).
+
+    `left`: what several pickles may share of opcodes, by `steps`.
+    """
+    machine = Lister(file, data, more, left)
     broken: FormatError | None = None
     try:
         end = machine.run(start).end
     except FormatError as error:
         broken, end = error, machine.at
-    names, literals = tuple(machine.names), tuple(machine.literals)
-    return Listed(names, machine.called, literals, end, broken), machine.data
+    called = frozenset(name for name, found in machine.names.items() if found in machine.called)
+    listed = Listed(tuple(machine.names), called, tuple(machine.literals), end, broken)
+    return listed, machine.data
 
 
 def gave_up(listed: Listed) -> bool:
@@ -118,6 +142,18 @@ def gave_up(listed: Listed) -> bool:
 def is_cut(listed: Listed) -> bool:
     """Whether the bytes end before the pickle does."""
     return isinstance(listed.broken, TruncatedFile)
+
+
+# What says how long it is: opcodes, and how many bytes that takes.
+_LENGTHS = {**dict.fromkeys(b"XTB\x8b", 4), **dict.fromkeys(b"\x8d\x8e\x96", 8)}
+
+
+def announced(data: bytes, at: int) -> int | None:
+    """How many bytes an opcode and what belongs to it take; None for one that does not say."""
+    size = _LENGTHS.get(data[at]) if at < len(data) else None
+    if size is None or at + 1 + size > len(data):
+        return None
+    return 1 + size + int.from_bytes(data[at + 1 : at + 1 + size], "little")
 
 
 # Opcodes: where any unpickler goes on although the reader of tensors would not
@@ -200,27 +236,36 @@ def _all_into(m: Lister, pos: int) -> int:
     return _onto(m, pos)
 
 
-def _calling(step: _Step) -> _Step:
+def _called(m: Lister, value: object) -> None:
+    """Remember a global that is called; what a call made is None here, and was called for."""
+    if type(value) is Global:
+        m.called.add(value)
+
+
+def _calling(step: _Step, depth: int) -> _Step:
+    """What lies so deep in the stack is called, or given a state."""
+
     def call(m: Lister, pos: int) -> int:
-        m.called = True
-        return step(m, pos)
+        value = m.stack[-depth]
+        after = step(m, pos)
+        _called(m, value)
+        return after
 
     return call
 
 
-for _code, _step in (
-    (b"R", _taking(2)),
-    (b"\x81", _taking(2)),
-    (b"\x92", _taking(3)),
-    (b"b", _into(1)),
+for _code, _step, _depth in (
+    (b"R", _taking(2), 2),
+    (b"\x81", _taking(2), 2),
+    (b"\x92", _taking(3), 3),
+    (b"b", _into(1), 2),
 ):
-    _on(_code)(_calling(_step))
+    _on(_code)(_calling(_step, _depth))
 
 
 @_on(b"o")
 def _obj(m: Lister, pos: int) -> int:
-    m.called = True
-    since_mark(m, pos).pop()
+    _called(m, since_mark(m, pos)[0])
     m.stack.append(None)
     return pos
 
@@ -229,9 +274,9 @@ def _obj(m: Lister, pos: int) -> int:
 def _inst(m: Lister, pos: int) -> int:
     module, after = line(m, pos)
     name, after = line(m, after)
-    m.called = True
-    m.named(str(module, "utf-8"), str(name, "utf-8"), pos - 1)
+    found = m.named(str(module, "utf-8"), str(name, "utf-8"), pos - 1)
     since_mark(m, pos)
+    _called(m, found)
     m.stack.append(None)
     return after
 
@@ -240,11 +285,8 @@ def _inst(m: Lister, pos: int) -> int:
 def _stack_global(m: Lister, pos: int) -> int:
     name = m.stack.pop()
     module = m.stack[-1]
-    if type(module) is str and type(name) is str:
-        m.named(module, name, pos - 1)
-    else:
-        m.named(*COMPUTED, pos - 1)
-    m.stack[-1] = None
+    known = (module, name) if type(module) is str and type(name) is str else COMPUTED
+    m.stack[-1] = m.named(*known, pos - 1)
     return pos
 
 
@@ -253,8 +295,7 @@ def _extension(size: int) -> _Step:
         if pos + size > m.end:
             raise m.error(TruncatedPickle, "an extension's number is cut off", pos - 1)
         code = int.from_bytes(m.data[pos : pos + size], "little")
-        m.named(REGISTRY, str(code), pos - 1)
-        m.stack.append(None)
+        m.stack.append(m.named(REGISTRY, str(code), pos - 1))
         return pos + size
 
     return look_up

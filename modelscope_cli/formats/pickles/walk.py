@@ -119,9 +119,10 @@ class Machine:
 
     def run(self, start: int) -> Walked:
         """Walk from `start` to STOP. Raises FormatError, named after the defect."""
+        left = self.opcodes()
         while True:
             try:
-                self._steps(start)
+                self._steps(start, left)
             except StopReached as stop:
                 return Walked(stop.value, stop.end)
             except TruncatedPickle:
@@ -131,10 +132,14 @@ class Machine:
                     raise
                 self.data, self.end, start = longer, len(longer), self.at
 
-    def _steps(self, start: int) -> None:
+    def opcodes(self) -> Iterable[None]:
+        """As many as may be walked."""
+        return repeat(None, self.most_opcodes)
+
+    def _steps(self, start: int, left: Iterable[None]) -> None:
         data, handlers, position, at = self.data, self.handlers, start, start
         try:
-            for _ in repeat(None, self.most_opcodes):
+            for _ in left:
                 at = position
                 position = handlers[data[at]](self, at + 1)
         except TruncatedPickle:
