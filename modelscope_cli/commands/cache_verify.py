@@ -15,7 +15,7 @@ from modelscope_cli.analysis.cache.facts import Entry, Known, Repo, Snapshot
 from modelscope_cli.analysis.cache.remedies import Remedies
 from modelscope_cli.analysis.cache.verdicts import Verdict
 from modelscope_cli.errors import NotFound, UsageError, did_you_mean
-from modelscope_cli.facts import ModelRef, Note
+from modelscope_cli.facts import ModelRef, Note, Unknown
 from modelscope_cli.opening import How
 from modelscope_cli.options import CachedModel, CachedName, Jobs, Output
 from modelscope_cli.options import command as command_
@@ -223,6 +223,9 @@ def _notes(looked: Looked) -> list[Note]:
         if never:
             files = counted(len(never), "file")
             notes.append(Note(f"{files} of {snapshot.commit[:7]} were not downloaded"))
+    if looked.leftovers and isinstance(orphans := expected.orphans(looked.repo), Unknown):
+        text = f"{looked.repo.id}: whether blobs are orphaned is not known: {orphans.reason}"
+        notes.append(Note(text, warning=True))
     others = len(looked.repo.snapshots) - len(looked.snapshots)
     if others and looked.leftovers:
         which = counted(others, "other snapshot")

@@ -72,20 +72,38 @@ class Known(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """One commit in the cache. `tree` is what a download noted of the commit's files, if it did."""
+    """One commit in the cache. `tree` is what a download noted of the commit's files, if it did.
+
+    `unlisted` are folders of it, `""` for itself, whose files are not known, and why.
+    """
 
     commit: str
     folder: str
     refs: tuple[str, ...]
     entries: tuple[Entry, ...]
     tree: Mapping[str, Known] | None = None
+    unlisted: Mapping[str, str] = {}
+
+    def hides(self, path: str) -> str | None:
+        """Why nobody can tell whether a file is there; None where that can be told."""
+        return next((why for each, why in self.unlisted.items() if is_below(path, each)), None)
+
+
+# What cannot be known because of an oddity.
+NAMES = "names"  # which blobs the snapshots name
+REFS = "refs"
+BLOBS = "blobs"
 
 
 class Oddity(NamedTuple):
-    """Something that should not be there, or cannot be read."""
+    """Something that should not be there, or cannot be read.
+
+    `hides` is what nobody knows because of it: NAMES, REFS or BLOBS.
+    """
 
     path: str
     what: str
+    hides: str | None = None
 
 
 class Repo(NamedTuple):
@@ -102,12 +120,18 @@ class Repo(NamedTuple):
     locks: frozenset[str]  # blobs that were locked once, and may be now
     oddities: tuple[Oddity, ...] = ()
     foreign: bool = False  # the folder is a link: what is behind it is looked at, never changed
+    strays: tuple[Entry, ...] = ()  # files of folders beside the snapshots: they name blobs, too
+    used_elsewhere: frozenset[tuple[int, int]] = frozenset()  # files that other repos name
 
     def entries(self) -> Iterator[tuple[Snapshot, Entry]]:
         """Every file of every snapshot."""
         for snapshot in self.snapshots:
             for entry in snapshot.entries:
                 yield snapshot, entry
+
+    def hidden(self, *kinds: str) -> Oddity | None:
+        """The first oddity that hides one of NAMES, REFS and BLOBS; None where all are known."""
+        return next((odd for odd in self.oddities if odd.hides in kinds), None)
 
     @property
     def blobs_folder(self) -> str:
@@ -134,6 +158,11 @@ class CacheFacts(NamedTuple):
     repos: tuple[Repo, ...]
     store: tuple[StoreBlob, ...] = ()
     oddities: tuple[Oddity, ...] = ()
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path in a snapshot lies below a folder of it; `""` is the snapshot itself."""
+    return not folder or path.startswith(f"{folder}/")
 
 
 def algorithm_of(blob: str) -> str | None:
