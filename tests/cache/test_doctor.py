@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
 from pathlib import Path
@@ -54,16 +53,9 @@ def test_a_dangling_link_whose_blob_is_here(snapshot: Path, ask: Ask, blobs: Pat
     assert _state(blobs.parent) == before
 
 
-def test_a_missing_link_is_made_again(snapshot: Path, ask: Ask, cache: Cache, blobs: Path) -> None:
+def test_a_missing_link_is_made_again(snapshot: Path, ask: Ask, blobs: Path) -> None:
     link = snapshot / "sub" / "tokenizer.json"
-    name = link.readlink().name
-    trees = cache.repo("org/x") / "trees"
-    trees.mkdir()
-    (trees / f"{MAIN}.json").write_text(
-        json.dumps(
-            {"format_version": 1, "files": {"sub/tokenizer.json": {"size": 2, "blob_id": name}}}
-        )
-    )
+    note_tree(snapshot, FILES)
     before = _state(blobs.parent)
     link.unlink()
     assert ask("doctor", "--fix", "--yes").problems() == ["missing"]

@@ -71,10 +71,25 @@ class Known(NamedTuple):
     algorithm: str
 
 
+class Listing(NamedTuple):
+    """What is known of a commit's files: all their paths, if so, and what they should be."""
+
+    paths: frozenset[str] | None
+    known: Mapping[str, Known]
+
+
+class Asked(NamedTuple):
+    """The files of which the Hub told what they should be, and why not of the others."""
+
+    compared: frozenset[str]
+    why: str
+
+
 class Snapshot(NamedTuple):
     """One commit in the cache. `tree` is what a download noted of the commit's files, if it did.
 
-    `unlisted` are folders of it, `""` for itself, whose files are not known, and why.
+    `paths` are all files that the commit has, where they were listed; `unlisted` folders of the
+    snapshot, `""` for itself, whose files are not known, and why. `asked` is set where the Hub was.
     """
 
     commit: str
@@ -83,6 +98,12 @@ class Snapshot(NamedTuple):
     entries: tuple[Entry, ...]
     tree: Mapping[str, Known] | None = None
     unlisted: Mapping[str, str] = {}
+    paths: frozenset[str] | None = None
+    asked: Asked | None = None
+
+    def lacks(self, path: str) -> bool:
+        """Whether the commit is known to have no such file."""
+        return self.paths is not None and path not in self.paths
 
     def hides(self, path: str) -> str | None:
         """Why nobody can tell whether a file is there; None where that can be told."""

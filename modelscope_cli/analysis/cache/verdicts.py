@@ -124,7 +124,9 @@ class Judge:
         """One file of a snapshot."""
         known = expected.of_entry(snapshot, entry)
         actual = self._actual(entry, known)
-        status, note = self._judged(snapshot, entry, known, actual)
+        status, note = _held_against_the_hub(
+            snapshot, entry, *self._judged(snapshot, entry, known, actual)
+        )
         file = entry.chain.file or (self._blob_file(entry.blob) if status == "modified" else None)
         return Verdict(
             self.repo.id, snapshot.commit, entry.path, entry.blob, entry.chain.hops,
@@ -163,7 +165,9 @@ class Judge:
         if isinstance(actual, Unknown):
             return "unverifiable", actual.reason
         if entry.chain.link is None:
-            return self._regular(entry, known, actual)
+            return self._regular(snapshot, entry, known, actual)
+        if snapshot.lacks(entry.path) and (known is None or actual in (None, known.hash)):
+            return "unverifiable", LISTED_NOWHERE
         if known is None:
             return "unverifiable", _nothing_said(entry)
         if actual is None:
@@ -195,13 +199,15 @@ class Judge:
         return "dangling", f"{what}; a blob of that name is here"
 
     def _regular(
-        self, entry: Entry, known: Known | None, actual: str | None
+        self, snapshot: Snapshot, entry: Entry, known: Known | None, actual: str | None
     ) -> tuple[str, str | None]:
         """A file of its own: right in a cache made without links, else it replaced a link."""
         copied = self.copied_blob(entry)
         right = copied is not None or (known is not None and actual == known.hash)
         if self.linked:
             return "replaced", _replaced_note(entry, right=right)
+        if snapshot.lacks(entry.path):
+            return "unverifiable", LISTED_NOWHERE
         if known is not None and actual is not None:
             return ("ok", None) if actual == known.hash else self._changed(entry, known)
         if copied is not None:
@@ -233,6 +239,16 @@ class Judge:
         return ("truncated" if short else "modified"), note
 
 
+def _held_against_the_hub(
+    snapshot: Snapshot, entry: Entry, status: str, note: str | None
+) -> tuple[str, str | None]:
+    """A file that the Hub was asked about and said nothing of is not ok against the Hub."""
+    asked = snapshot.asked
+    if status != "ok" or asked is None or entry.path in asked.compared:
+        return status, note
+    return "unverifiable", f"what this disk knows fits; not compared with the Hub: {asked.why}"
+
+
 def _other_blob(snapshot: Snapshot, entry: Entry, known: Known | None) -> str | None:
     """What is wrong with a link that names another blob than was noted of its file."""
     noted = (snapshot.tree or {}).get(entry.path)
@@ -242,6 +258,7 @@ def _other_blob(snapshot: Snapshot, entry: Entry, known: Known | None) -> str | 
 
 
 NOT_HASHED = "not hashed"
+LISTED_NOWHERE = "its commit has no such file"
 NOTHING_NOTED = "a cache without links, and nothing was noted of this commit"
 _NO_HASH = "its blob's name is no hash, and nothing was noted of this commit"
 # A look at names, sizes and times alone leaves these as they are, and says nothing of them.

@@ -164,13 +164,15 @@ class _RepoReader:
                 self._no_snapshot(entry)
                 continue
             unlisted: dict[str, str] = {}
+            noted = cache_trees.read(self.folder, entry.name, self.oddities)
             yield Snapshot(
                 entry.name,
                 entry.path,
                 tuple(name for name, commit in refs.items() if commit == entry.name),
                 tuple(self._entries(entry.path, unlisted)),
-                cache_trees.read(self.folder, entry.name, self.oddities),
+                noted.known if noted else None,
                 unlisted,
+                noted.paths if noted else None,
             )
 
     def _no_snapshot(self, entry: os.DirEntry[str]) -> None:

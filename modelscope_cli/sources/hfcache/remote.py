@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelscope_cli.analysis.cache.facts import Known, algorithm_of
+from modelscope_cli.analysis.cache.facts import Known, Listing, algorithm_of
 from modelscope_cli.sources.hub import listing as hub_listing
 from modelscope_cli.sources.hub.session import Session
 
@@ -13,17 +13,18 @@ class Remote:
     def __init__(self) -> None:
         self._session = Session()
 
-    def listing(self, repo_id: str, commit: str) -> dict[str, Known]:
-        """Every file of a commit by path. Raises NotFound and NetworkTrouble."""
+    def listing(self, repo_id: str, commit: str) -> Listing:
+        """Every file of a commit. Raises NotFound and NetworkTrouble."""
         session = self._session
         url = hub_listing.info_url(session.endpoint, repo_id, commit)
         answer = session.get(url, limit=hub_listing.MAX_LISTING_BYTES)
         known = {}
-        for path, entry in hub_listing.parse(answer, session, repo_id, commit).files.items():
+        found = hub_listing.parse(answer, session, repo_id, commit)
+        for path, entry in found.files.items():
             algorithm = algorithm_of(entry.oid or "")
             if entry.oid is not None and algorithm is not None:
                 known[path] = Known(entry.size, entry.oid, algorithm)
-        return known
+        return Listing(frozenset(found.files) if found.complete else None, known)
 
     def close(self) -> None:
         """Close the connections."""

@@ -26,10 +26,11 @@ class Entry(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A commit's files by path."""
+    """A commit's files by path; `complete` where none was left out."""
 
     commit: str
     files: Mapping[str, Entry]
+    complete: bool = True
 
 
 def info_url(endpoint: str, repo_id: str, revision: str) -> str:
@@ -55,12 +56,13 @@ def parse(answer: Answer, session: Session, repo_id: str, revision: str) -> List
         raise hub_errors.not_the_hub(session, "it names no commit")
     siblings = document.get("siblings")
     if not isinstance(siblings, list) or len(siblings) >= _TRUNCATED:
-        return Listing(commit, _tree(session, repo_id, commit))
+        return _tree(session, repo_id, commit)
     files: dict[str, Entry] = {}
-    for each in siblings:
-        if isinstance(each, dict):
-            _add(files, each.get("rfilename"), each, each.get("blobId"))
-    return Listing(commit, files)
+    taken = [
+        isinstance(each, dict) and _add(files, each.get("rfilename"), each, each.get("blobId"))
+        for each in siblings
+    ]
+    return Listing(commit, files, all(taken))
 
 
 def document_of(answer: Answer, session: Session, repo_id: str, revision: str | None) -> Any:
@@ -77,22 +79,25 @@ def document_of(answer: Answer, session: Session, repo_id: str, revision: str | 
         raise hub_errors.not_the_hub(session, "its answer is no JSON") from None
 
 
-def _add(files: dict[str, Entry], path: Any, each: Mapping[str, Any], oid: Any) -> None:
-    """Take one file in; what has no size or an impossible path is left out."""
+def _add(files: dict[str, Entry], path: Any, each: Mapping[str, Any], oid: Any) -> bool:
+    """Take one file in, or say no: what has no size or an impossible path is left out."""
     if not isinstance(path, str) or file_problem(path) is not None or len(files) >= MAX_FILES:
-        return
+        return False
     large = each.get("lfs")
     if isinstance(large, dict):
         size, oid = large.get("size", each.get("size")), large.get("sha256") or large.get("oid")
     else:
         size = each.get("size")
-    if type(size) is int and 0 <= size < 2**60:
-        files[path] = Entry(size, oid if isinstance(oid, str) else None)
+    if type(size) is not int or not 0 <= size < 2**60:
+        return False
+    files[path] = Entry(size, oid if isinstance(oid, str) else None)
+    return True
 
 
-def _tree(session: Session, repo_id: str, commit: str) -> dict[str, Entry]:
+def _tree(session: Session, repo_id: str, commit: str) -> Listing:
     """Every file, page by page."""
     files: dict[str, Entry] = {}
+    complete = True
     base = f"{session.endpoint}/api/models/{repo_id}/tree/{commit}"
     url: str | None = f"{base}?recursive=true"
     for _ in range(_MAX_PAGES):
@@ -104,9 +109,9 @@ def _tree(session: Session, repo_id: str, commit: str) -> dict[str, Entry]:
             raise hub_errors.not_the_hub(session, "its tree is no list")
         for each in page:
             if isinstance(each, dict) and each.get("type") == "file":
-                _add(files, each.get("path"), each, each.get("oid"))
+                complete &= _add(files, each.get("path"), each, each.get("oid"))
         url = _next_page(answer)
-    return files
+    return Listing(commit, files, complete and url is None)
 
 
 def _next_page(answer: Answer) -> str | None:
