@@ -10,6 +10,7 @@ from modelscope_cli.errors import MscopeError, NotFound, UsageError
 from modelscope_cli.facts import ModelFacts, ModelRef
 from modelscope_cli.hub_names import KINDS
 from modelscope_cli.opening import How
+from modelscope_cli.sources.hfcache.reaching import places
 from modelscope_cli.sources.local import LocalFile, LocalSource, not_readable
 
 __all__ = ["How", "holds_a_model", "open_model"]
@@ -97,7 +98,7 @@ def _local(path: str, typed: str, how: How, want_tensors: bool) -> ModelFacts:
             os.stat(path)
     except OSError as error:
         raise _missing(path, error) from error
-    if "models--" in os.path.abspath(path):
+    if any("models--" in place for place in places(path)):
         from modelscope_cli import hub_model
         from modelscope_cli.sources.hfcache import source as hfcache
 

@@ -201,7 +201,7 @@ def _compared(snapshot: Snapshot, listing: Listing, looked: Looked) -> Snapshot:
     """A snapshot with the Hub's listing, or the part of it that was asked for."""
     names = {entry.path for entry in snapshot.entries}
     tree = {path: each for path, each in listing.known.items() if looked.leftovers or path in names}
-    asked = Asked(frozenset(tree), "it names no hash of this file")
+    asked = Asked(frozenset(listing.known), "it names no hash of this file")
     return snapshot._replace(tree=tree, paths=listing.paths, asked=asked)
 
 

@@ -126,6 +126,36 @@ def test_how_a_place_is_named(
 
 
 @pytest.mark.parametrize(
+    ("link", "leads_to", "typed", "paths"),
+    [
+        ("llama", "{snapshot}", "llama", set(FILES)),
+        ("llama", "{snapshot}", "llama/config.json", {"config.json"}),
+        ("llama", "{snapshot}", "llama/sub", {"sub/tokenizer.json"}),
+        ("repo", "{repo}", "repo", set(FILES)),
+        ("all", "{repo}/snapshots", f"all/{MAIN}/sub", {"sub/tokenizer.json"}),
+        ("c.json", "{snapshot}/config.json", "c.json", {"config.json"}),
+        ("blob", "{blob}", "blob", {"config.json"}),
+    ],
+)
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_a_place_is_found_through_a_link(
+    snapshot: Path, ask: Ask, tmp_path: Path, command: str,
+    link: str, leads_to: str, typed: str, paths: set[str],
+) -> None:  # fmt: skip
+    places = {
+        "repo": snapshot.parent.parent,
+        "snapshot": snapshot,
+        "blob": (snapshot / "config.json").resolve(),
+    }
+    (tmp_path / link).symlink_to(leads_to.format(**places))
+    (tmp_path / "again").symlink_to(tmp_path / link)
+    for way in (typed, typed.replace(link, "again", 1)):
+        told = ask(command, str(tmp_path / way))
+        assert {each["path"] for each in told.document["files"]} == paths
+        assert told.document["model"]["id"] == "org/x"
+
+
+@pytest.mark.parametrize(
     ("model", "code", "words"),
     [
         ("org/y", 3, "org/y is not in the HF cache"),

@@ -11,6 +11,7 @@ from modelscope_cli.facts import Note
 from modelscope_cli.hub_names import is_commit, revision_problem
 from modelscope_cli.sources.hfcache import source as hfcache
 from modelscope_cli.sources.hfcache.layout import folder_of, parse_folder
+from modelscope_cli.sources.hfcache.reaching import places
 from modelscope_cli.sources.hfcache.repo import CachedRepo, names_in, some
 from modelscope_cli.sources.local import not_readable
 
@@ -63,15 +64,21 @@ def _not_cached(cache: str, repo_id: str) -> NotFound:
 
 
 def _within(path: str, typed: str) -> Where:
-    parts = os.path.abspath(path).split(os.sep)
-    at = next((i for i in reversed(range(len(parts))) if parse_folder(parts[i])), None)
+    """The place in the cache that a path is, or that its links lead to."""
     if not os.path.lexists(path):
         raise not_readable(typed, FileNotFoundError(2, os.strerror(2)))
-    if at is None:
-        raise NotFound(
-            f"{typed} lies in no HF cache",
-            "files elsewhere have no name that says what they should hold",
-        )
+    for place in places(path):
+        parts = place.split(os.sep)
+        at = next((i for i in reversed(range(len(parts))) if parse_folder(parts[i])), None)
+        if at is not None:
+            return _in_repo(parts, at, typed)
+    raise NotFound(
+        f"{typed} lies in no HF cache",
+        "files elsewhere have no name that says what they should hold",
+    )
+
+
+def _in_repo(parts: list[str], at: int, typed: str) -> Where:
     folder, rest = os.sep.join(parts[: at + 1]), parts[at + 1 :]
     _, repo_id = parse_folder(parts[at]) or ("", "")
     if len(rest) == 2 and rest[0] == "blobs":
