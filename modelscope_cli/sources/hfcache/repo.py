@@ -157,6 +157,13 @@ def is_folder(path: str) -> bool:
         raise not_readable(path, error) from error
 
 
+def no_cache(folder: str) -> str:
+    """What a message about a hub folder adds where there is none: `, which does not exist`."""
+    if os.path.isdir(folder):
+        return ""
+    return ", which is no folder" if os.path.lexists(folder) else ", which does not exist"
+
+
 def names_in(folder: str) -> list[str]:
     """Names in a folder; none where it cannot be read."""
     try:

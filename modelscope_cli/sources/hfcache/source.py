@@ -14,7 +14,14 @@ from modelscope_cli.errors import MscopeError, NotFound, UsageError, did_you_mea
 from modelscope_cli.facts import ModelRef, Note
 from modelscope_cli.hub_names import is_commit, repo_id_problem, revision_problem
 from modelscope_cli.sources.hfcache.reaching import places
-from modelscope_cli.sources.hfcache.repo import CachedRepo, download, is_folder, names_in, some
+from modelscope_cli.sources.hfcache.repo import (
+    CachedRepo,
+    download,
+    is_folder,
+    names_in,
+    no_cache,
+    some,
+)
 from modelscope_cli.sources.listed import ListedSource
 from modelscope_cli.sources.local import LocalFile, LocalSource
 from modelscope_cli.target import HubTarget
@@ -203,8 +210,7 @@ def _not_cached(cache: str, target: HubTarget) -> NotFound:
         what = f"{target.id}: no file or folder of that name here, and no such model in {where}"
     else:
         what = f"{target.id} is not in {where}"
-    if not os.path.isdir(cache):
-        what += ", which does not exist"
+    what += no_cache(cache)
     others = near(target.id, cached_ids(cache))
     hint = download(target.id, target.revision)
     return NotFound(what, f"{others}; {hint}" if others else hint)

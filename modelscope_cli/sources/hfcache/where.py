@@ -12,8 +12,8 @@ from modelscope_cli.hub_names import is_commit, revision_problem
 from modelscope_cli.sources.hfcache import source as hfcache
 from modelscope_cli.sources.hfcache.layout import folder_of, parse_folder
 from modelscope_cli.sources.hfcache.reaching import places
-from modelscope_cli.sources.hfcache.repo import CachedRepo, names_in, some
-from modelscope_cli.sources.local import not_readable
+from modelscope_cli.sources.hfcache.repo import CachedRepo, is_folder, names_in, no_cache, some
+from modelscope_cli.sources.local import missing
 
 
 class Where(NamedTuple):
@@ -44,7 +44,7 @@ def locate(model: str, revision: str | None, cache_dir: str | None) -> Where:
         return _within(os.path.expanduser(target.path), model)
     cache, note = hfcache.cache_dir(cache_dir)
     folder = os.path.join(cache, folder_of("model", target.id))
-    if not os.path.isdir(folder):
+    if not is_folder(folder):
         raise _not_cached(cache, target.id)
     if target.quant is not None:
         raise UsageError(f"{model}: the cache commands take a file's path, not a GGUF type")
@@ -54,19 +54,19 @@ def locate(model: str, revision: str | None, cache_dir: str | None) -> Where:
 
 def _not_cached(cache: str, repo_id: str) -> NotFound:
     known = hfcache.cached_ids(cache)
-    missing = "" if os.path.isdir(cache) else ", which does not exist"
     name = repo_id.rpartition("/")[2].lower()
     same = [each for each in known if each.rpartition("/")[2].lower() == name]
     hint = f"did you mean {some(same)}?" if same else did_you_mean(repo_id, known)
     return NotFound(
-        f"{repo_id} is not in the HF cache at {cache}{missing}", hint or "mscope cache ls lists it"
+        f"{repo_id} is not in the HF cache at {cache}{no_cache(cache)}",
+        hint or "mscope cache ls lists it",
     )
 
 
 def _within(path: str, typed: str) -> Where:
     """The place in the cache that a path is, or that its links lead to."""
     if not os.path.lexists(path):
-        raise not_readable(typed, FileNotFoundError(2, os.strerror(2)))
+        raise missing(typed, FileNotFoundError(2, os.strerror(2)))
     for place in places(path):
         parts = place.split(os.sep)
         at = next((i for i in reversed(range(len(parts))) if parse_folder(parts[i])), None)
