@@ -23,7 +23,7 @@ from modelscope_cli.report import Report
 from modelscope_cli.reports.cache_verify import Verified
 from modelscope_cli.sources.hfcache import layout as cache_layout
 from modelscope_cli.sources.hfcache import source as hfcache
-from modelscope_cli.sources.hfcache.where import Where, locate
+from modelscope_cli.sources.hfcache.where import Where, locate, no_snapshot
 from modelscope_cli.units import counted, size_text
 
 
@@ -126,7 +126,7 @@ def _looked_at(repo: Repo, where: Where, *, every: bool) -> Looked:
         return Looked(repo, repo.snapshots)
     found = [each for each in repo.snapshots if each.commit == where.commit]
     if where.commit is not None and not found:
-        raise NotFound(f"{repo.id}: there is no snapshot {where.commit[:7]} in {repo.folder}")
+        raise no_snapshot(repo, where.commit)
     if where.file is None:
         return Looked(repo, found)
     return Looked(repo, [_only(repo, found[0], where.file)], leftovers=False)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.builders.hfcache import MAIN, OLD, OTHER, Cache
-from tests.cache.conftest import FILES, Ask, Forbid, note_tree, settle
+from tests.cache.conftest import FILES, Ask, Forbid, note_tree, refused, settle
 from tests.running import Run
 
 INCOMPLETE = f"{'a' * 64}.0123abcd.incomplete"
@@ -156,6 +156,29 @@ def test_a_snapshot_that_may_not_be_read_is_not_missing(
     told = ask("doctor")
     assert told.problems().count("unverifiable") == len(paths)
     assert "missing" not in told.problems()
+
+
+@pytest.mark.parametrize("command", ["show", "verify"])
+@pytest.mark.parametrize("how", ["snapshots", "snapshots elsewhere", "snapshot elsewhere"])
+def test_a_model_whose_snapshot_cannot_be_looked_at(
+    repo: Path, run: Run, forbid: Forbid, tmp_path: Path, command: str, how: str
+) -> None:
+    HIDING[how](repo, forbid, tmp_path / "place")
+    done = refused(run, command, "org/x")
+    assert done.code == 3
+    assert ("Permission denied" if how == "snapshots" else "somewhere else") in done.err
+    assert "no snapshot" not in done.err
+
+
+def test_show_says_what_it_could_not_list(
+    snapshot: Path, ask: Ask, run: Run, forbid: Forbid
+) -> None:
+    forbid(snapshot / "sub")
+    told = ask("show", "org/x")
+    assert {each["path"] for each in told.document["files"]} == set(FILES) - {"sub/tokenizer.json"}
+    assert "warning: sub: Permission denied" in told.err
+    done = refused(run, "show", "org/x", "sub/tokenizer.json")
+    assert "cannot be looked at: Permission denied" in done.err
 
 
 def test_a_folder_of_a_snapshot_that_may_not_be_read(

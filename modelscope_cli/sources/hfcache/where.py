@@ -6,6 +6,7 @@ import os
 from typing import NamedTuple
 
 from modelscope_cli import target as targets
+from modelscope_cli.analysis.cache.facts import NAMES, Repo
 from modelscope_cli.errors import NotFound, UsageError, did_you_mean
 from modelscope_cli.facts import Note
 from modelscope_cli.hub_names import is_commit, revision_problem
@@ -13,7 +14,7 @@ from modelscope_cli.sources.hfcache import source as hfcache
 from modelscope_cli.sources.hfcache.layout import folder_of, parse_folder
 from modelscope_cli.sources.hfcache.reaching import places
 from modelscope_cli.sources.hfcache.repo import CachedRepo, is_folder, names_in, no_cache, some
-from modelscope_cli.sources.local import missing
+from modelscope_cli.sources.local import missing, not_readable
 
 
 class Where(NamedTuple):
@@ -90,11 +91,30 @@ def _in_repo(parts: list[str], at: int, typed: str) -> Where:
     return _at_revision(folder, repo_id, None)
 
 
+def no_snapshot(repo: Repo, commit: str) -> NotFound:
+    """The error for a snapshot that was not seen: it is not there, or could not be looked at."""
+    odd = repo.hidden(NAMES)
+    if odd is None:
+        return NotFound(f"{repo.id}: there is no snapshot {commit[:7]} in {repo.folder}")
+    return NotFound(f"{repo.id}: snapshot {commit[:7]} cannot be looked at: {odd.path}: {odd.what}")
+
+
+def _must_list(folder: str) -> None:
+    """Raises NotFound where a folder is there and cannot be listed."""
+    try:
+        os.listdir(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise not_readable(folder, error) from error
+
+
 def _at_revision(folder: str, repo_id: str, revision: str | None) -> Where:
     """The snapshot of a revision: of `main` where none is given, or the only one there is."""
     repo = CachedRepo(folder, repo_id)
     if revision is not None and (problem := revision_problem(revision)) is not None:
         raise UsageError(f"{revision!r} is no revision: {problem}")
+    _must_list(os.path.join(folder, "snapshots"))
     commit = repo.ref(revision or "main")
     if commit is not None and commit in repo.commits():
         return Where(folder, repo_id, commit)
