@@ -23,6 +23,7 @@ from modelscope_cli.locking.document import NAME as LOCK
 from modelscope_cli.locking.facts import Lock
 from modelscope_cli.sources import tree
 from modelscope_cli.sources.hfcache import source as hfcache
+from modelscope_cli.sources.hfcache.reaching import places
 from modelscope_cli.sources.local import LocalSource
 from modelscope_cli.sources.tree import Entry, Listing
 from modelscope_cli.target import BuiltinTarget, HubTarget, LocalTarget, Target
@@ -119,7 +120,7 @@ def _place(model: str, target: Target, how: How) -> ModelRef | None:
     path = os.path.expanduser(target.path)
     if not os.path.lexists(path):
         return None
-    found = hfcache.within(path, model) if "models--" in os.path.abspath(path) else None
+    found = hfcache.within(path, model)
     if found is not None:
         return found.source.ref
     kind = "directory" if os.path.isdir(path) else "file"
@@ -140,7 +141,8 @@ def _pinned(target: Target, ref: ModelRef) -> bool | None:
     if isinstance(target, HubTarget):
         return is_commit(target.revision or "")
     if ref.kind == "cache" and isinstance(target, LocalTarget) and ref.revision:
-        return ref.revision in os.path.abspath(os.path.expanduser(target.path)).split(os.sep)
+        spelled = os.path.expanduser(target.path)
+        return any(ref.revision in place.split(os.sep) for place in places(spelled))
     return None
 
 

@@ -6,11 +6,11 @@ import os
 
 from modelscope_cli import opening, reading
 from modelscope_cli import target as targets
-from modelscope_cli.errors import MscopeError, NotFound, UsageError
+from modelscope_cli.errors import MscopeError, UsageError
 from modelscope_cli.facts import ModelFacts, ModelRef
-from modelscope_cli.hub_names import KINDS
 from modelscope_cli.opening import How
-from modelscope_cli.sources.local import LocalFile, LocalSource, not_readable
+from modelscope_cli.sources.hfcache.reaching import places
+from modelscope_cli.sources.local import LocalFile, LocalSource, missing, not_readable
 
 __all__ = ["How", "holds_a_model", "open_model"]
 
@@ -96,8 +96,8 @@ def _local(path: str, typed: str, how: How, want_tensors: bool) -> ModelFacts:
         if not is_folder:
             os.stat(path)
     except OSError as error:
-        raise _missing(path, error) from error
-    if "models--" in os.path.abspath(path):
+        raise missing(path, error) from error
+    if any("models--" in place for place in places(path)):
         from modelscope_cli import hub_model
         from modelscope_cli.sources.hfcache import source as hfcache
 
@@ -109,14 +109,3 @@ def _local(path: str, typed: str, how: How, want_tensors: bool) -> ModelFacts:
     kind = "directory" if is_folder else "file"
     source = LocalSource(folder or ".", ModelRef(typed, kind, path=os.path.abspath(path)))
     return opening.read(source, name, None, how, want_tensors)
-
-
-def _missing(path: str, error: OSError) -> NotFound:
-    found = not_readable(path, error)
-    if not isinstance(error, FileNotFoundError) or os.path.islink(path):
-        return found
-    hint = targets.missing_path_hint(path)
-    if hint is not None and path.partition("/")[0] in KINDS:  # a dataset, a Space
-        return NotFound(hint, "there is no file or folder of that name here either")
-    found.hint = hint
-    return found

@@ -59,9 +59,11 @@ def _require_writable(path: str, roots: Sequence[str]) -> None:
 
 def _roots(model: str) -> Iterable[str]:
     """What must not be written to: the folder, the file; of a cached repo its blobs too."""
-    parts = os.path.abspath(model).split(os.sep)
-    cached = [i for i, part in enumerate(parts) if part.startswith("models--")]
-    paths = [model, *([os.sep.join(parts[: cached[-1] + 1])] if cached else [])]
+    paths = [model]
+    for place in (os.path.abspath(model), os.path.realpath(model)):
+        parts = place.split(os.sep)
+        cached = [i for i, part in enumerate(parts) if part.startswith("models--")]
+        paths += [os.sep.join(parts[: cached[-1] + 1])] if cached else []
     return [os.path.join(os.path.realpath(path), "") for path in paths]
 
 

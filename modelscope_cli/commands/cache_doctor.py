@@ -4,7 +4,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -16,6 +16,7 @@ from modelscope_cli.analysis.cache.findings import Action, Doctor, Finding
 from modelscope_cli.analysis.cache.remedies import Remedies
 from modelscope_cli.errors import UsageError
 from modelscope_cli.escape import one_line
+from modelscope_cli.facts import Unknown
 from modelscope_cli.options import CachePlace, Jobs, Output
 from modelscope_cli.options import command as command_
 from modelscope_cli.report import Report
@@ -88,7 +89,8 @@ class _Examination:
             expected.of_snapshots(repo, repo.snapshots) if self.full else expected.suspects(repo)
         )
         if self.full or planning:  # no blob is thrown away whose bytes may be a user's
-            for name in expected.orphans(repo):
+            orphans = expected.orphans(repo)
+            for name in () if isinstance(orphans, Unknown) else orphans:
                 wanted = expected.wanted_of_blob(name, repo.blobs[name])
                 found += [wanted] if wanted else []
         return found
@@ -120,7 +122,7 @@ class _Examination:
         for repo in self.cache.repos:
             judge = verifying.judge(repo, self.computed)
             remedies = Remedies(repo, default=os.path.realpath(repo.cache) == default)
-            found += Doctor(repo, judge, remedies, keep=keep).findings()
+            found += Doctor(repo, judge, remedies, keep=keep, full=self.full).findings()
         for odd in self.cache.oddities:
             found.append(Finding("odd", "", None, odd.path, odd.what, "look at it"))
         return found
@@ -133,10 +135,16 @@ class _Examination:
             for _, entry in repo.entries()
             if entry.chain.file is not None
         }
+        hashed = sum(bool(self._hashes(each)) for each in files)
         return Examined(
-            self.cache.folder, findings, len(self.computed), len(files),
+            self.cache.folder, findings, hashed, len(files),
             self.hasher.bytes_read, planned,
         )  # fmt: skip
+
+    def _hashes(self, file: tuple[int, int]) -> Mapping[str, str]:
+        """What came out for a file; nothing where it could not be read."""
+        found = self.computed.get(file, {})
+        return {} if isinstance(found, Unknown) else found
 
 
 def _listed_and_agreed(findings: Sequence[Finding], units: str, *, yes: bool) -> bool:

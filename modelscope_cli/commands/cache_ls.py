@@ -6,6 +6,7 @@ import os
 
 from modelscope_cli import places
 from modelscope_cli.analysis.cache import usage as cache_usage
+from modelscope_cli.analysis.cache.facts import CacheFacts
 from modelscope_cli.facts import Note
 from modelscope_cli.options import CachePlace, Output
 from modelscope_cli.options import command as command_
@@ -19,9 +20,13 @@ from modelscope_cli.sources.hfcache import source as hfcache
 def command(*, place: CachePlace, output: Output) -> Report:
     """List the repos in the HF cache, with sizes counted once and what is not in order."""
     folder, note = hfcache.cache_dir(place.cache_dir)
-    cache = cache_layout.read_cache(folder)
-    odd = [*cache.oddities, *(odd for repo in cache.repos for odd in repo.oddities)]
     notes = [*([note] if note else [])]
+    if place.cache_dir is None and not os.path.lexists(folder):
+        cache = CacheFacts(folder, ())
+        notes.append(Note("there is no such folder: nothing has been downloaded yet"))
+    else:
+        cache = cache_layout.read_cache(folder)
+    odd = [*cache.oddities, *(odd for repo in cache.repos for odd in repo.oddities)]
     if odd:
         notes.append(
             Note(f"{len(odd):,} things there make no sense: mscope cache doctor tells which")

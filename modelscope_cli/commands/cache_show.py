@@ -10,13 +10,13 @@ import typer
 from modelscope_cli.analysis.cache.facts import Entry, Repo, Snapshot
 from modelscope_cli.analysis.cache.usage import shared_with
 from modelscope_cli.errors import NotFound, UsageError, did_you_mean
-from modelscope_cli.facts import ModelRef
+from modelscope_cli.facts import ModelRef, Note
 from modelscope_cli.options import CachedModel, CachedName, Output
 from modelscope_cli.options import command as command_
 from modelscope_cli.report import Report
 from modelscope_cli.reports.cache_show import Shown
 from modelscope_cli.sources.hfcache import layout as cache_layout
-from modelscope_cli.sources.hfcache.where import Where, locate
+from modelscope_cli.sources.hfcache.where import Where, locate, no_snapshot
 
 
 @command_
@@ -44,7 +44,11 @@ def command(
     shared = shared_with(repo, where.commit or "", _neighbours(repo))
     path = repo.folder if snapshot is None else snapshot.folder
     ref = ModelRef(model, "cache", repo.id, where.commit, files=len(entries), path=path)
-    return Shown(repo, snapshot, entries, shared).report(ref, where.folder, where.notes)
+    unseen = {} if snapshot is None else snapshot.unlisted
+    notes = [
+        Note(f"{folder or 'the snapshot'}: {why}", warning=True) for folder, why in unseen.items()
+    ]
+    return Shown(repo, snapshot, entries, shared).report(ref, where.folder, [*where.notes, *notes])
 
 
 def _entries(repo: Repo, snapshot: Snapshot | None, where: Where) -> list[Entry]:
@@ -56,7 +60,7 @@ def _entries(repo: Repo, snapshot: Snapshot | None, where: Where) -> list[Entry]
         return found
     if snapshot is None:
         if where.commit is not None:
-            raise NotFound(f"{repo.id}: there is no snapshot {where.commit[:7]} in {repo.folder}")
+            raise no_snapshot(repo, where.commit)
         return []
     if where.file is None:
         return list(snapshot.entries)
@@ -66,6 +70,8 @@ def _entries(repo: Repo, snapshot: Snapshot | None, where: Where) -> list[Entry]
         for entry in snapshot.entries
         if entry.path == wanted or entry.path.startswith(f"{wanted}/")
     ]
+    if not found and (why := snapshot.hides(wanted)) is not None:
+        raise NotFound(f"{repo.id}: {wanted} cannot be looked at: {why}")
     if not found:
         raise NotFound(
             f"{repo.id}: {wanted} is not in its cached snapshot {snapshot.commit[:7]}",

@@ -11,11 +11,11 @@ import typer
 from modelscope_cli import output as writing
 from modelscope_cli import verifying
 from modelscope_cli.analysis.cache import expected
-from modelscope_cli.analysis.cache.facts import Entry, Known, Repo, Snapshot
+from modelscope_cli.analysis.cache.facts import Asked, Known, Listing, Repo, Snapshot
 from modelscope_cli.analysis.cache.remedies import Remedies
 from modelscope_cli.analysis.cache.verdicts import Verdict
 from modelscope_cli.errors import NotFound, UsageError, did_you_mean
-from modelscope_cli.facts import ModelRef, Note
+from modelscope_cli.facts import ModelRef, Note, Unknown
 from modelscope_cli.opening import How
 from modelscope_cli.options import CachedModel, CachedName, Jobs, Output
 from modelscope_cli.options import command as command_
@@ -23,7 +23,7 @@ from modelscope_cli.report import Report
 from modelscope_cli.reports.cache_verify import Verified
 from modelscope_cli.sources.hfcache import layout as cache_layout
 from modelscope_cli.sources.hfcache import source as hfcache
-from modelscope_cli.sources.hfcache.where import Where, locate
+from modelscope_cli.sources.hfcache.where import Where, locate, no_snapshot
 from modelscope_cli.units import counted, size_text
 
 
@@ -76,9 +76,10 @@ def command(
     where = locate(model, which.revision, which.cache_dir)
     repo = cache_layout.read_repo(where.folder)
     looked = _looked_at(repo, where, every=all)
-    notes = [*where.notes, *_notes(looked)]
+    notes = list(where.notes)
     if remote:
-        looked = _asked([looked])[0]
+        looked = _asked([looked], several=all)[0]
+    notes += _notes(looked)
     verdicts, remedies = _judged([looked], hasher)
     commit = where.commit if not all else None
     path = repo.folder if commit is None else os.path.join(repo.folder, "snapshots", commit)
@@ -108,7 +109,7 @@ def _whole_cache(
     # Before anything is read: a whole cache can take an hour.
     writing.say(Note(first), quiet=output.quiet)
     if remote:
-        looked = _asked(looked)
+        looked = _asked(looked, several=True)
     verdicts, remedies = _judged(looked, hasher)
     notes = [*([note] if note else []), *(note for look in looked for note in _notes(look))]
     return Verified(
@@ -125,7 +126,7 @@ def _looked_at(repo: Repo, where: Where, *, every: bool) -> Looked:
         return Looked(repo, repo.snapshots)
     found = [each for each in repo.snapshots if each.commit == where.commit]
     if where.commit is not None and not found:
-        raise NotFound(f"{repo.id}: there is no snapshot {where.commit[:7]} in {repo.folder}")
+        raise no_snapshot(repo, where.commit)
     if where.file is None:
         return Looked(repo, found)
     return Looked(repo, [_only(repo, found[0], where.file)], leftovers=False)
@@ -165,37 +166,43 @@ def _by_blob(repo: Repo, blob: str) -> Looked:
     return Looked(repo, found, leftovers=False)
 
 
-def _asked(looked: Sequence[Looked]) -> list[Looked]:
-    """The same with what the Hub says of each commit, instead of what a download noted."""
+def _asked(looked: Sequence[Looked], *, several: bool) -> list[Looked]:
+    """The same with what the Hub says of each commit, instead of what a download noted.
+
+    `several`: where it knows one of them no more, the others are answered all the same.
+    """
     from contextlib import closing
 
     from modelscope_cli.sources.hfcache.remote import Remote
 
+    def asked(look: Looked, snapshot: Snapshot) -> Snapshot:
+        if look.repo.kind != "model":
+            return _uncompared(snapshot, "it is asked about models only")
+        try:
+            listing = remote.listing(look.repo.id, snapshot.commit)
+        except NotFound as error:
+            if not several:
+                raise
+            return _uncompared(snapshot, error.message)
+        return _compared(snapshot, listing, look)
+
     with closing(Remote()) as remote:
         return [
-            look
-            if look.repo.kind != "model"
-            else look._replace(
-                snapshots=[
-                    each._replace(
-                        tree=_only_asked(
-                            each.entries, remote.listing(look.repo.id, each.commit), look
-                        )
-                    )
-                    for each in look.snapshots
-                ]
-            )
+            look._replace(snapshots=[asked(look, each) for each in look.snapshots])
             for look in looked
         ]
 
 
-def _only_asked(
-    entries: Sequence[Entry], tree: dict[str, Known], looked: Looked
-) -> dict[str, Known]:
-    if looked.leftovers:
-        return tree
-    names = {entry.path for entry in entries}
-    return {path: known for path, known in tree.items() if path in names}
+def _uncompared(snapshot: Snapshot, why: str) -> Snapshot:
+    return snapshot._replace(asked=Asked(frozenset(), why))
+
+
+def _compared(snapshot: Snapshot, listing: Listing, looked: Looked) -> Snapshot:
+    """A snapshot with the Hub's listing, or the part of it that was asked for."""
+    names = {entry.path for entry in snapshot.entries}
+    tree = {path: each for path, each in listing.known.items() if looked.leftovers or path in names}
+    asked = Asked(frozenset(listing.known), "it names no hash of this file")
+    return snapshot._replace(tree=tree, paths=listing.paths, asked=asked)
 
 
 def _judged(looked: Sequence[Looked], hasher: verifying.Hasher) -> tuple[list[Verdict], list[str]]:
@@ -219,10 +226,16 @@ def _notes(looked: Looked) -> list[Note]:
     """What was not looked at, and what makes no sense in the repo's folder."""
     notes = [Note(f"{odd.path}: {odd.what}", warning=True) for odd in looked.repo.oddities]
     for snapshot in looked.snapshots:
+        if snapshot.asked is not None and not snapshot.asked.compared:
+            what = f"{looked.repo.id}, {snapshot.commit[:7]}: not compared with the Hub"
+            notes.append(Note(f"{what}: {snapshot.asked.why}", warning=True))
         _, never = expected.not_downloaded(looked.repo, snapshot)
         if never:
             files = counted(len(never), "file")
             notes.append(Note(f"{files} of {snapshot.commit[:7]} were not downloaded"))
+    if looked.leftovers and isinstance(orphans := expected.orphans(looked.repo), Unknown):
+        text = f"{looked.repo.id}: whether blobs are orphaned is not known: {orphans.reason}"
+        notes.append(Note(text, warning=True))
     others = len(looked.repo.snapshots) - len(looked.snapshots)
     if others and looked.leftovers:
         which = counted(others, "other snapshot")

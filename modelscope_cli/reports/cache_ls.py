@@ -7,7 +7,7 @@ from typing import Any
 
 from modelscope_cli.analysis.cache.usage import CacheUsage, RepoUsage
 from modelscope_cli.analysis.cache.verdicts import iso
-from modelscope_cli.facts import Note
+from modelscope_cli.facts import Note, Unknown
 from modelscope_cli.report import Cell, Column, Fields, Report, Section, Table
 
 RECORD_KEYS = (
@@ -59,19 +59,30 @@ def _records(usage: CacheUsage) -> Iterator[dict[str, Any]]:
             "last_used": None if repo.last_used_ns is None else iso(repo.last_used_ns),
             "broken": repo.broken,
             "incomplete": repo.incomplete,
-            "orphans": repo.orphans,
-            "detached": sum(each.detached for each in repo.snapshots),
+            "orphans": _number(repo.orphans),
+            "detached": _number(repo.detached),
             "snapshots": [
                 {
                     "commit": each.commit,
                     "refs": list(each.refs),
                     "files": each.files,
                     "bytes": each.bytes,
-                    "detached": each.detached,
+                    "detached": _number(each.detached),
                 }
                 for each in repo.snapshots
             ],
+            **({"unknown": unknown} if (unknown := _unknown(repo)) else {}),
         }
+
+
+def _number(value: int | Unknown) -> int | None:
+    """JSON's null where a number, or a yes, is not known; why is said beside it."""
+    return None if isinstance(value, Unknown) else value
+
+
+def _unknown(repo: RepoUsage) -> dict[str, str]:
+    fields = {"orphans": repo.orphans, "detached": repo.detached}
+    return {key: each.reason for key, each in fields.items() if isinstance(each, Unknown)}
 
 
 def _sections(usage: CacheUsage, own: tuple[str, int] | None) -> list[Section]:
@@ -101,10 +112,14 @@ def _row(repo: RepoUsage) -> list[Cell]:
 
 def state(repo: RepoUsage) -> str:
     """What is not as it should be, in words; empty where nothing is."""
-    counts = (
+    counts: tuple[tuple[int | Unknown, str], ...] = (
         (repo.broken, "broken"),
         (repo.incomplete, "incomplete"),
         (repo.orphans, "orphaned"),
-        (sum(each.detached for each in repo.snapshots), "detached"),
+        (repo.detached, "detached"),
     )
-    return ", ".join(f"{count:,} {word}" for count, word in counts if count)
+    return ", ".join(
+        f"{word}: unknown" if isinstance(count, Unknown) else f"{count:,} {word}"
+        for count, word in counts
+        if count
+    )

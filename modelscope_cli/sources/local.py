@@ -9,7 +9,9 @@ from types import TracebackType
 
 from modelscope_cli.errors import MscopeError, NotARegularFile, NotFound, TruncatedFile
 from modelscope_cli.facts import ModelRef
+from modelscope_cli.hub_names import KINDS
 from modelscope_cli.sources.base import Extent
+from modelscope_cli.target import missing_path_hint
 
 _KINDS = (
     (stat.S_ISFIFO, "a FIFO"),
@@ -29,6 +31,18 @@ def not_readable(path: str, error: OSError) -> NotFound:
             "restore the target, or download the file again",
         )
     return NotFound(f"{path}: {error.strerror or error}")
+
+
+def missing(path: str, error: OSError) -> NotFound:
+    """The error for a MODEL that was taken for a path, and why it is no model of the Hub either."""
+    found = not_readable(path, error)
+    if not isinstance(error, FileNotFoundError) or os.path.islink(path):
+        return found
+    hint = missing_path_hint(path)
+    if hint is not None and path.partition("/")[0] in KINDS:  # a dataset, a Space
+        return NotFound(hint, "there is no file or folder of that name here either")
+    found.hint = hint
+    return found
 
 
 class LocalFile:

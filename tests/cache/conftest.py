@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from huggingface_hub import constants, snapshot_download
 
 from tests.builders import folders
-from tests.builders.hfcache import MAIN, Cache
+from tests.builders.hfcache import MAIN, Cache, blob_name
 from tests.documents import document
 from tests.hub.conftest import AddRepo, add, hub
 from tests.hub_server import HubServer
@@ -93,6 +94,40 @@ def settle(hub: Path, age: int = 86_400) -> None:
         if path.is_symlink() or path.is_file():
             made = os.lstat(path).st_mtime - age
             os.utime(path, (made, made), follow_symlinks=False)
+
+
+Forbid = Callable[[Path], None]
+
+
+@pytest.fixture
+def forbid(monkeypatch: pytest.MonkeyPatch) -> Forbid:
+    """`forbid(folder)`: it can be listed no more. A mode would not keep root out."""
+    closed: set[str] = set()
+
+    def refusing(listing: Callable[..., Any]) -> Callable[..., Any]:
+        def refused_if_closed(path: Any = ".") -> Any:
+            if os.path.abspath(os.fspath(path)) in closed:
+                raise PermissionError(13, "Permission denied", path)
+            return listing(path)
+
+        return refused_if_closed
+
+    monkeypatch.setattr(os, "scandir", refusing(os.scandir))
+    monkeypatch.setattr(os, "listdir", refusing(os.listdir))
+    return lambda folder: closed.add(str(folder))
+
+
+def note_tree(snapshot: Path, files: dict[str, bytes]) -> Path:
+    """`trees/<commit>.json` of a snapshot, as snapshot_download notes a commit's files."""
+    noted = {}
+    for name, data in files.items():
+        blob = blob_name(data, large=not name.endswith(".json"))
+        lfs = {"lfs_sha256": blob, "lfs_size": len(data)} if len(blob) == 64 else {}
+        noted[name] = {"size": len(data), "blob_id": "0" * 40 if lfs else blob, **lfs}
+    path = snapshot.parent.parent / "trees" / f"{snapshot.name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"format_version": 1, "files": noted}))
+    return path
 
 
 def refused(run: Run, *argv: str) -> Completed:

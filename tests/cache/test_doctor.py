@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.builders.hfcache import MAIN, OLD, Cache
-from tests.cache.conftest import FILES, WEIGHTS, Ask, refused, settle
+from tests.cache.conftest import FILES, WEIGHTS, Ask, note_tree, refused, settle
 from tests.running import Run
 
 JUNK = hashlib.sha256(b"junk").hexdigest()
@@ -53,16 +53,9 @@ def test_a_dangling_link_whose_blob_is_here(snapshot: Path, ask: Ask, blobs: Pat
     assert _state(blobs.parent) == before
 
 
-def test_a_missing_link_is_made_again(snapshot: Path, ask: Ask, cache: Cache, blobs: Path) -> None:
+def test_a_missing_link_is_made_again(snapshot: Path, ask: Ask, blobs: Path) -> None:
     link = snapshot / "sub" / "tokenizer.json"
-    name = link.readlink().name
-    trees = cache.repo("org/x") / "trees"
-    trees.mkdir()
-    (trees / f"{MAIN}.json").write_text(
-        json.dumps(
-            {"format_version": 1, "files": {"sub/tokenizer.json": {"size": 2, "blob_id": name}}}
-        )
-    )
+    note_tree(snapshot, FILES)
     before = _state(blobs.parent)
     link.unlink()
     assert ask("doctor", "--fix", "--yes").problems() == ["missing"]
@@ -127,6 +120,199 @@ def test_an_orphan_with_other_bytes_may_be_the_users(
     assert not (blobs / JUNK).exists()
     (saved,) = [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
     assert saved.read_bytes() == b"written here by somebody"
+
+
+@pytest.mark.parametrize("lost", ["moved", "gone"])
+def test_no_link_is_made_to_a_changed_blob(
+    snapshot: Path, ask: Ask, blobs: Path, tmp_path: Path, lost: str
+) -> None:
+    """Changed through its link, with its old date and size, before the link went."""
+    note_tree(snapshot, FILES)
+    link = snapshot / "config.json"
+    blob = link.resolve()
+    status = blob.stat()
+    mine = FILES["config.json"].replace(b"8", b"9")
+    blob.write_bytes(mine)
+    os.utime(blob, ns=(status.st_atime_ns, status.st_mtime_ns))
+    link.unlink()
+    if lost == "moved":
+        link.symlink_to(f"/old/hub/models--org--x/blobs/{blob.name}")
+    before = _state(blobs.parent)
+    for argv in (["doctor"], ["doctor", "--fix", "--yes"]):
+        told = ask(*argv)
+        assert (told.code, told.problems()) == (1, ["modified"])
+        (finding,) = told.document["findings"]
+        assert (finding["fix"], finding["path"]) == (None, str(link))
+        assert "the blob of its name holds other bytes" in finding["what"]
+    assert _state(blobs.parent) == before
+    verified = ask("verify", "org/x")
+    assert verified.statuses() == {**dict.fromkeys(FILES, "ok"), "config.json": "modified"}
+    assert verified.document["remedies"] == [finding["remedy"]]
+    save, _, again = (
+        finding["remedy"]
+        .removeprefix("these may be your only copy: ")
+        .partition("; once they are safe there: ")
+    )
+    subprocess.run(save, shell=True, check=True, cwd=tmp_path)
+    (saved,) = tmp_path.glob("org--x-*")
+    assert saved.read_bytes() == mine
+    assert again == f"hf download org/x --revision {MAIN} --force-download"
+
+
+def test_keep_saves_a_changed_blob_that_no_link_leads_to(
+    snapshot: Path, ask: Ask, tmp_path: Path
+) -> None:
+    link = snapshot / "config.json"
+    blob = link.resolve()
+    blob.write_bytes(b"mine")
+    link.unlink()
+    link.symlink_to(f"/old/hub/models--org--x/blobs/{blob.name}")
+    told = ask("doctor", "--fix", "--yes", "--keep", str(tmp_path / "kept"))
+    assert (told.code, told.problems()) == (0, ["modified"])
+    saved = tmp_path / "kept" / "models--org--x" / MAIN / "config.json"
+    assert saved.read_bytes() == b"mine"
+    assert not blob.exists()
+    assert not os.path.lexists(link)
+
+
+def test_a_blob_that_cannot_be_read_gets_no_link(
+    snapshot: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = snapshot / "config.json"
+    name = link.resolve().name
+    link.unlink()
+    link.symlink_to(f"/old/hub/models--org--x/blobs/{name}")
+    _unreadable(monkeypatch)
+    told = ask("doctor", "--fix", "--yes")
+    assert told.problems() == ["dangling"]
+    assert "Permission denied" in told.document["findings"][0]["what"]
+    assert told.document["findings"][0]["remedy"].startswith("not in the cache any more: hf")
+    assert str(link.readlink()).startswith("/old")
+
+
+def test_no_link_is_made_to_a_blob_that_changes_meanwhile(
+    snapshot: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from modelscope_cli.commands import cache_doctor
+
+    path = snapshot / "model.safetensors"
+    blob = path.resolve()
+    path.unlink()
+    path.write_bytes(WEIGHTS)
+
+    def written_meanwhile(*_: object, **__: object) -> bool:
+        blob.write_bytes(b"something else")
+        return True
+
+    monkeypatch.setattr(cache_doctor, "_listed_and_agreed", written_meanwhile)
+    assert "its blob has changed since it was hashed" in run("cache", "doctor", "--fix").out
+    assert path.read_bytes() == WEIGHTS
+
+
+def test_a_blob_that_is_named_meanwhile_stays(
+    snapshot: Path, run: Run, blobs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A download links to a blob that it finds, and does not touch it."""
+    from modelscope_cli.commands import cache_doctor
+
+    (blobs / JUNK).write_bytes(b"junk")
+
+    def linked_meanwhile(*_: object, **__: object) -> bool:
+        (snapshot / "junk.bin").symlink_to(f"../../blobs/{JUNK}")
+        return True
+
+    monkeypatch.setattr(cache_doctor, "_listed_and_agreed", linked_meanwhile)
+    assert "a snapshot may name it by now" in run("cache", "doctor", "--fix").out
+    assert (snapshot / "junk.bin").read_bytes() == b"junk"
+
+
+def test_a_link_to_another_right_blob_takes_nothing_away(
+    snapshot: Path, ask: Ask, cache: Cache, tmp_path: Path
+) -> None:
+    """The blob is another revision's: right by its name, and no user's."""
+    older = cache.add("org/x", OLD, {"config.json": b"{}"}, ("v1",))
+    note_tree(snapshot, FILES)
+    (snapshot / "config.json").unlink()
+    (snapshot / "config.json").symlink_to((older / "config.json").readlink())
+    settle(cache.hub)
+    told = ask("doctor", "--full", "--fix", "--yes", "--keep", str(tmp_path / "kept"))
+    assert told.problems()[0] == "replaced"
+    assert (older / "config.json").read_bytes() == b"{}"
+
+
+def _unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    from modelscope_cli.sources.hfcache import hashing
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(hashing, "_feed", forbidden)
+
+
+def test_what_full_could_not_check_is_said(
+    snapshot: Path, run: Run, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _unreadable(monkeypatch)
+    told = ask("doctor", "--full")
+    assert (told.code, told.problems()) == (0, ["unverifiable"] * 3)
+    assert (told.document["files"], told.document["hashed"]) == (3, 0)
+    assert {each["what"] for each in told.document["findings"]} == {"Permission denied"}
+    assert "nothing wrong was found" not in run("cache", "doctor", "--full").out
+
+
+def test_full_says_what_nothing_vouches_for(snapshot: Path, ask: Ask, blobs: Path) -> None:
+    """A cache without links whose download noted nothing."""
+    for path in [each for each in snapshot.rglob("*") if each.is_symlink()]:
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data)
+    for path in blobs.iterdir():
+        path.unlink()
+    assert ask("doctor").problems() == []
+    told = ask("doctor", "--full")
+    assert (told.code, told.problems()) == (0, ["unverifiable"] * 3)
+    assert "mscope cache verify org/x --all --remote" in told.document["findings"][0]["remedy"]
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_links_out_of_the_cache_are_said(
+    snapshot: Path, ask: Ask, tmp_path: Path, noted: bool
+) -> None:
+    if noted:
+        note_tree(snapshot, FILES)
+    place = (snapshot / "config.json").resolve().rename(tmp_path / "elsewhere")
+    (snapshot / "config.json").unlink()
+    (snapshot / "config.json").symlink_to(place)
+    for argv in (["doctor"], ["doctor", "--full"]):
+        told = ask(*argv)
+        assert (told.code, told.problems()) == (0, ["odd" if noted else "unverifiable"])
+        assert f"out of the cache, to {place}" in str(told.document["findings"])
+
+
+def test_a_remedy_of_an_orphan_is_one_that_helps(
+    snapshot: Path, ask: Ask, blobs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remedies(*argv: str) -> dict[str, str]:
+        found = ask("doctor", *argv).document["findings"]
+        return {os.path.basename(each["path"]): each["remedy"] for each in found}
+
+    changed, right = "b" * 64, JUNK
+    (blobs / changed).write_bytes(b"mine")
+    (blobs / right).write_bytes(b"junk")
+    (blobs / "notes").write_bytes(b"no hash")
+    os.mkfifo(blobs / ("c" * 64))
+    fix = "mscope cache doctor --fix"
+    assert remedies() == {
+        changed: fix,
+        right: fix,
+        "notes": "look at it: --fix leaves it alone",
+        "c" * 64: "look at it: --fix leaves it alone",
+    }
+    after = remedies("--fix", "--yes")
+    assert after[changed] == f"{fix} --keep DIR saves it in DIR, then removes it"
+    assert not (blobs / right).exists()
+    _unreadable(monkeypatch)
+    assert remedies("--fix", "--yes")[changed] == "look at it: --fix leaves it alone"
 
 
 def test_a_modified_blob_is_never_touched(snapshot: Path, ask: Ask, blobs: Path) -> None:

@@ -238,7 +238,7 @@ def test_an_empty_hub_folder(cache: Cache, ask: Ask) -> None:
 _SLOW = (
     "import faulthandler, sys, time\n"
     "faulthandler.dump_traceback_later(15, exit=True)\n"  # says where it hangs
-    "from modelscope_cli.sources import hashing\n"
+    "from modelscope_cli.sources.hfcache import hashing\n"
     "def feed(*_):\n"
     "    print('ready', flush=True)\n"
     "    while not _[3].is_set(): time.sleep(0.01)\n"

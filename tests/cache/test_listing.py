@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,10 +70,63 @@ def test_ls_shows_what_mscope_keeps_itself(snapshot: Path, ask: Ask) -> None:
 
 
 def test_no_cache_at_all(run: Run) -> None:
-    for argv in (["ls"], ["doctor"], ["verify", "--all"]):
+    """What checks a cache needs one; what lists it finds it empty, unless it was named."""
+    for argv in (["ls", "--cache-dir", "./none"], ["doctor"], ["verify", "--all"]):
         done = refused(run, *argv)
         assert done.code == 3
         assert "there is no HF cache at" in done.err
+
+
+def test_no_cache_yet_is_an_empty_one(run: Run, ask: Ask) -> None:
+    folder = Path(os.environ["XDG_CACHE_HOME"]) / "mscope" / "hub"
+    folder.mkdir(parents=True)
+    (folder / "pack").write_bytes(b"12345")
+    told = ask("ls")
+    assert (told.code, told.document["repos"], told.document["total_bytes"]) == (0, [], 0)
+    assert told.document["mscope"] == {"path": str(folder.parent), "bytes": 5}
+    assert "there is no such folder" in told.err
+    assert str(folder.parent) in run("cache", "ls").out
+
+
+@pytest.mark.parametrize("command", [["cache", "verify"], ["cache", "show"], ["params"]])
+def test_a_cache_folder_that_is_none(run: Run, tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "file").write_text("x")
+    for name, words in (("file", "which is no folder"), ("none", "which does not exist")):
+        place = ["--cache-dir", str(tmp_path / name)]
+        offline = ["--offline"] if command == ["params"] else []
+        done = run(*command, "org/x", *place, *offline)
+        assert done.code == 3
+        assert words in done.err
+    assert run("cache", "ls", "--cache-dir", str(tmp_path / "file")).code == 3
+
+
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_a_cache_that_may_not_be_entered(
+    snapshot: Path, run: Run, cache: Cache, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    stat = os.stat
+
+    def refused_inside(path: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith(f"{cache.hub}{os.sep}"):
+            raise PermissionError(13, "Permission denied", path)
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refused_inside)
+    done = run("cache", command, "org/x")
+    assert done.code == 3
+    assert "Permission denied" in done.err
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [("datasets/a/b", "dataset"), ("spaces/a/b", "Space"), ("hf://datasets/a/b", "dataset")],
+)
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_datasets_and_spaces_are_no_models(
+    snapshot: Path, run: Run, command: str, model: str, kind: str
+) -> None:
+    done = refused(run, command, model)
+    assert (done.code, kind in done.err) == (3, True), done.err
 
 
 def test_show_goes_hop_by_hop(snapshot: Path, ask: Ask) -> None:
@@ -123,6 +177,36 @@ def test_how_a_place_is_named(
     assert {each["path"] for each in told.document["files"]} == paths
     assert told.document["model"]["kind"] == "cache"
     assert told.document["model"]["id"] == "org/x"
+
+
+@pytest.mark.parametrize(
+    ("link", "leads_to", "typed", "paths"),
+    [
+        ("llama", "{snapshot}", "llama", set(FILES)),
+        ("llama", "{snapshot}", "llama/config.json", {"config.json"}),
+        ("llama", "{snapshot}", "llama/sub", {"sub/tokenizer.json"}),
+        ("repo", "{repo}", "repo", set(FILES)),
+        ("all", "{repo}/snapshots", f"all/{MAIN}/sub", {"sub/tokenizer.json"}),
+        ("c.json", "{snapshot}/config.json", "c.json", {"config.json"}),
+        ("blob", "{blob}", "blob", {"config.json"}),
+    ],
+)
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_a_place_is_found_through_a_link(
+    snapshot: Path, ask: Ask, tmp_path: Path, command: str,
+    link: str, leads_to: str, typed: str, paths: set[str],
+) -> None:  # fmt: skip
+    places = {
+        "repo": snapshot.parent.parent,
+        "snapshot": snapshot,
+        "blob": (snapshot / "config.json").resolve(),
+    }
+    (tmp_path / link).symlink_to(leads_to.format(**places))
+    (tmp_path / "again").symlink_to(tmp_path / link)
+    for way in (typed, typed.replace(link, "again", 1)):
+        told = ask(command, str(tmp_path / way))
+        assert {each["path"] for each in told.document["files"]} == paths
+        assert told.document["model"]["id"] == "org/x"
 
 
 @pytest.mark.parametrize(

@@ -258,6 +258,58 @@ def test_the_whole_cache_against_the_hub(
     assert "org/x" in done.err
 
 
+def test_a_file_that_the_commit_does_not_have(hub: HubServer, downloaded: Path, ask: Ask) -> None:
+    """Its blob is right by its name, and nobody has uploaded it under this commit."""
+    extra = b"print('extra')"
+    name = content("x.py", extra).etag
+    (downloaded.parent.parent / "blobs" / name).write_bytes(extra)
+    (downloaded / "extra.py").symlink_to(f"../../blobs/{name}")
+    for argv in (["org/x"], ["org/x", "--remote"], [f"{downloaded}/extra.py", "--remote"]):
+        told = ask("verify", *argv)
+        assert (told.code, told.statuses()["extra.py"]) == (0, "unverifiable")
+        assert told.note("extra.py") == "its commit has no such file"
+    assert ask("doctor").problems() == ["unverifiable"]
+    shutil.rmtree(downloaded.parent.parent / "trees")
+    assert ask("verify", "org/x").statuses()["extra.py"] == "ok"  # as far as the disk knows
+    told = ask("verify", "org/x", "--remote", "--strict")
+    assert (told.code, told.statuses()["extra.py"]) == (1, "unverifiable")
+    (downloaded / "extra.py").write_bytes(b"changed since")
+    assert ask("verify", "org/x", "--remote").statuses()["extra.py"] == "modified"
+
+
+def test_the_others_are_answered_where_one_repo_is_gone(
+    hub: HubServer, downloaded: Path, add: AddRepo, ask: Ask
+) -> None:
+    add("org/y", {"config.json": b"{}", "a.json": b"[]"})
+    gone = Path(snapshot_download("org/y", endpoint=hub.url))
+    (gone / "a.json").write_bytes(b"changed")
+    (gone.parent.parent.parent / "datasets--org--d" / "snapshots" / gone.name).mkdir(parents=True)
+    del hub.repos["org/y"]
+    told = ask("verify", "--all", "--remote")
+    assert told.code == 1
+    statuses = {(each["repo"], each["path"]): each["status"] for each in told.document["files"]}
+    assert statuses == {
+        **{("org/x", path): "ok" for path in FILES},
+        ("org/y", "config.json"): "unverifiable",
+        ("org/y", "a.json"): "modified",
+    }
+    assert f"org/y, {gone.name[:7]}: not compared with the Hub" in told.err
+    assert "org/d" in told.err
+    assert "models only" in told.err
+
+
+def test_the_other_revisions_are_answered_where_one_is_gone(
+    hub: HubServer, downloaded: Path, ask: Ask
+) -> None:
+    repo = hub.repos["org/x"]
+    repo.commit({"config.json": content("config.json", b"{}")}, "refs/pr/1")
+    snapshot_download("org/x", revision="refs/pr/1", endpoint=hub.url)
+    del repo.commits[downloaded.name]
+    told = ask("verify", "org/x", "--all", "--remote")
+    assert (told.code, told.document["summary"]["ok"]) == (0, 1)
+    assert told.document["summary"]["unverifiable"] == len(FILES)
+
+
 def test_remote_and_offline_exclude_each_other(
     hub: HubServer, downloaded: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

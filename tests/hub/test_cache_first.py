@@ -249,6 +249,36 @@ def test_changed_documents_are_told(hub: HubServer, add: AddRepo, run: Run) -> N
     assert quiet.code == 0
 
 
+def test_replaced_documents_are_told_through_a_link_too(
+    hub: HubServer, add: AddRepo, run: Run, tmp_path: Path
+) -> None:
+    add("org/x", {"config.json": folders.BERT, **folders.sharded()})
+    snapshot = Path(snapshot_download("org/x", endpoint=hub.url))
+    (tmp_path / "llama").symlink_to(snapshot)
+    (tmp_path / "hop").symlink_to("llama")
+    (tmp_path / "snapshots").symlink_to(snapshot.parent)
+    (tmp_path / "config.json").symlink_to(snapshot / "config.json")
+    ways = (
+        "org/x",
+        *(str(tmp_path / way) for way in ("llama", "hop", f"snapshots/{snapshot.name}")),
+    )
+    for target in (*ways, str(tmp_path / "config.json")):
+        told = run("config", target, "--json")
+        assert "warning" not in told.err
+        model = json.loads(told.out)["model"]
+        assert (model["kind"], model["revision"]) == ("cache", snapshot.name)
+    (snapshot / "config.json").unlink()  # as `sed -i` does
+    (snapshot / "config.json").write_text(json.dumps({**folders.BERT, "hidden_size": 8}))
+    for command in ("config", "params"):
+        for target in ways:
+            assert (
+                "warning: config.json was replaced after its download" in run(command, target).err
+            )
+    noted = snapshot.parent.parent / "trees" / f"{snapshot.name}.json"
+    done = run("config", str(tmp_path / "llama"), "-o", str(noted))
+    assert done.code == 2  # nothing of the repo is written over, whatever the way to it
+
+
 def test_errors_of_the_network_after_a_partial_snapshot(
     hub: HubServer, repo: Repo, pauses: list[float]
 ) -> None:

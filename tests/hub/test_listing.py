@@ -87,7 +87,7 @@ def test_hashes_are_asked_for_where_they_lack(hub: HubServer, add: AddRepo, unsa
     remote = Remote()
     found = remote.listing("org/x", repo.main)
     remote.close()
-    assert {path: known.hash for path, known in found.items()} == {
+    assert {path: known.hash for path, known in found.known.items()} == {
         path: each.etag for path, each in repo.commits[repo.main].items()
     }
 
@@ -103,13 +103,14 @@ def test_a_list_that_says_too_little_is_none(hub: HubServer, add: AddRepo, unsai
     remote.close()
 
 
-def test_a_hash_that_is_none(hub: HubServer, add: AddRepo) -> None:
-    repo = add("org/x", {"a.json": "x"})
+def test_a_hash_that_is_none_tells_nothing_of_its_file(hub: HubServer, add: AddRepo) -> None:
+    repo = add("org/x", {"a.json": "x", "b.json": "y"})
     repo.commits[repo.main]["a.json"].git = "abc"
     remote = Remote()
-    with pytest.raises(NetworkTrouble, match=r"the hash of a\.json is none: abc"):
-        remote.listing("org/x", repo.main)
+    found = remote.listing("org/x", repo.main)
     remote.close()
+    assert found.paths == {"a.json", "b.json"}
+    assert list(found.known) == ["b.json"]
 
 
 def test_an_empty_list_is_none(hub: HubServer, add: AddRepo) -> None:

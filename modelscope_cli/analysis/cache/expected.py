@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from modelscope_cli.analysis.cache.facts import (
+    DANGLING,
     GIT_SHA1,
+    NAMES,
+    REFS,
     SHA256,
     Chain,
     Entry,
@@ -15,7 +19,9 @@ from modelscope_cli.analysis.cache.facts import (
     Snapshot,
     Stamp,
     algorithm_of,
+    is_below,
 )
+from modelscope_cli.facts import Unknown
 
 BOTH = (SHA256, GIT_SHA1)
 
@@ -73,13 +79,25 @@ def of_snapshots(repo: Repo, snapshots: Iterable[Snapshot]) -> Iterator[Wanted]:
         for entry in snapshot.entries:
             if (wanted := wanted_of_entry(repo, snapshot, entry)) is not None:
                 yield wanted
+        yield from _relinkable(repo, snapshot)
+
+
+def _relinkable(repo: Repo, snapshot: Snapshot) -> Iterator[Wanted]:
+    """Blobs that no link leads to any more and one should: right or not, before one is made."""
+    names = [entry.blob for entry in snapshot.entries if entry.chain.trouble == DANGLING]
+    names += [(snapshot.tree or {})[path].hash for path in not_downloaded(repo, snapshot)[0]]
+    for name in names:
+        chain = repo.blobs.get(name or "")
+        if name is not None and chain is not None and (wanted := wanted_of_blob(name, chain)):
+            yield wanted
 
 
 def suspects(repo: Repo) -> Iterator[Wanted]:
     """The files that names, sizes and times alone cast a doubt on.
 
     A download makes the link after its blob, so a blob newer than its oldest link was written
-    through one; a regular file among links has taken the place of one.
+    through one; a regular file among links has taken the place of one; a blob whose link is gone
+    may have been changed before it went.
     """
     oldest: dict[tuple[int, int], int] = {}
     for _, entry in repo.entries():
@@ -98,6 +116,8 @@ def suspects(repo: Repo) -> Iterator[Wanted]:
         newer = file.mtime_ns > oldest.get(file.identity, file.mtime_ns)
         if newer or other_size or alone or file.size == 0:
             yield wanted
+    for snapshot in repo.snapshots:
+        yield from _relinkable(repo, snapshot)
 
 
 def distinct(wanted: Iterable[Wanted]) -> list[Wanted]:
@@ -113,22 +133,82 @@ def distinct(wanted: Iterable[Wanted]) -> list[Wanted]:
     return list(found.values())
 
 
-def orphans(repo: Repo) -> list[str]:
-    """Blobs that no snapshot names."""
-    named = {entry.blob for _, entry in repo.entries()}
-    return [name for name in repo.blobs if name not in named]
+def orphans(repo: Repo) -> list[str] | Unknown:
+    """Blobs that no snapshot names, on whatever way; Unknown where not every snapshot was seen.
+
+    Only then may one be called left over: what nobody could list may name any of them.
+    """
+    if (odd := repo.hidden(NAMES)) is not None:
+        return Unknown(f"{odd.path}: {odd.what}")
+    names, files = _named(repo)
+    return [
+        name
+        for name, chain in repo.blobs.items()
+        if name not in names and (chain.file is None or chain.file.identity not in files)
+    ]
+
+
+def _named(repo: Repo) -> tuple[set[str], set[tuple[int, int]]]:
+    """Blobs that links lead to or through, and the files at their ends, by other names too.
+
+    A blob is named as well by a file that is missing: its link can be made again.
+    """
+    names: set[str] = set()
+    files = set(repo.used_elsewhere)
+    for entry in (*(each for _, each in repo.entries()), *repo.strays):
+        if entry.blob is not None:
+            names.add(entry.blob)
+        for hop in entry.chain.hops[1:]:
+            folder, name = os.path.split(hop)
+            if folder == repo.blobs_folder:
+                names.add(name)
+        if entry.chain.file is not None:
+            files.add(entry.chain.file.identity)
+    for snapshot in repo.snapshots:
+        tree = snapshot.tree or {}
+        names.update(tree[path].hash for path in not_downloaded(repo, snapshot)[0])
+    return names, files
+
+
+def detached(repo: Repo, snapshot: Snapshot) -> bool | Unknown:
+    """Whether no ref names a revision; Unknown where a ref that cannot be read may do."""
+    if snapshot.refs:
+        return False
+    odd = repo.hidden(REFS)
+    return True if odd is None else Unknown(f"{odd.path}: {odd.what}")
 
 
 def not_downloaded(repo: Repo, snapshot: Snapshot) -> tuple[list[str], list[str]]:
     """Files noted of a commit and not in its snapshot: those that once were, those that never.
 
-    A blob or its lock that is still here shows that the file was downloaded.
+    Those that may lie in a folder which could not be listed are neither: see `hidden`.
     """
     there = {entry.path for entry in snapshot.entries}
     gone: list[str] = []
     never: list[str] = []
     for path, known in (snapshot.tree or {}).items():
-        if path not in there:
-            once = known.hash in repo.blobs or known.hash in repo.locks
-            (gone if once else never).append(path)
+        if path not in there and snapshot.hides(path) is None:
+            (gone if _was_here(repo, known) else never).append(path)
     return gone, never
+
+
+def hidden(repo: Repo, snapshot: Snapshot) -> list[tuple[str, str]]:
+    """What cannot be looked at in folders that could not be listed, and why.
+
+    The files that were downloaded there once, as far as that was noted, else the folder itself.
+    """
+    there = {entry.path for entry in snapshot.entries}
+    found: list[tuple[str, str]] = []
+    for folder, why in snapshot.unlisted.items():
+        files = [
+            path
+            for path, known in (snapshot.tree or {}).items()
+            if is_below(path, folder) and path not in there and _was_here(repo, known)
+        ]
+        found += [(path, why) for path in files or [folder or "."]]
+    return found
+
+
+def _was_here(repo: Repo, known: Known) -> bool:
+    """Whether a file was downloaded once: its blob is still here, or the lock of its download."""
+    return known.hash in repo.blobs or known.hash in repo.locks

@@ -71,21 +71,60 @@ class Known(NamedTuple):
     algorithm: str
 
 
+class Listing(NamedTuple):
+    """What is known of a commit's files: all their paths, if so, and what they should be."""
+
+    paths: frozenset[str] | None
+    known: Mapping[str, Known]
+
+
+class Asked(NamedTuple):
+    """The files of which the Hub told what they should be, and why not of the others."""
+
+    compared: frozenset[str]
+    why: str
+
+
 class Snapshot(NamedTuple):
-    """One commit in the cache. `tree` is what a download noted of the commit's files, if it did."""
+    """One commit in the cache. `tree` is what a download noted of the commit's files, if it did.
+
+    `paths` are all files that the commit has, where they were listed; `unlisted` folders of the
+    snapshot, `""` for itself, whose files are not known, and why. `asked` is set where the Hub was.
+    """
 
     commit: str
     folder: str
     refs: tuple[str, ...]
     entries: tuple[Entry, ...]
     tree: Mapping[str, Known] | None = None
+    unlisted: Mapping[str, str] = {}
+    paths: frozenset[str] | None = None
+    asked: Asked | None = None
+
+    def lacks(self, path: str) -> bool:
+        """Whether the commit is known to have no such file."""
+        return self.paths is not None and path not in self.paths
+
+    def hides(self, path: str) -> str | None:
+        """Why nobody can tell whether a file is there; None where that can be told."""
+        return next((why for each, why in self.unlisted.items() if is_below(path, each)), None)
+
+
+# What cannot be known because of an oddity.
+NAMES = "names"  # which blobs the snapshots name
+REFS = "refs"
+BLOBS = "blobs"
 
 
 class Oddity(NamedTuple):
-    """Something that should not be there, or cannot be read."""
+    """Something that should not be there, or cannot be read.
+
+    `hides` is what nobody knows because of it: NAMES, REFS or BLOBS.
+    """
 
     path: str
     what: str
+    hides: str | None = None
 
 
 class Repo(NamedTuple):
@@ -102,12 +141,18 @@ class Repo(NamedTuple):
     locks: frozenset[str]  # blobs that were locked once, and may be now
     oddities: tuple[Oddity, ...] = ()
     foreign: bool = False  # the folder is a link: what is behind it is looked at, never changed
+    strays: tuple[Entry, ...] = ()  # files of folders beside the snapshots: they name blobs, too
+    used_elsewhere: frozenset[tuple[int, int]] = frozenset()  # files that other repos name
 
     def entries(self) -> Iterator[tuple[Snapshot, Entry]]:
         """Every file of every snapshot."""
         for snapshot in self.snapshots:
             for entry in snapshot.entries:
                 yield snapshot, entry
+
+    def hidden(self, *kinds: str) -> Oddity | None:
+        """The first oddity that hides one of NAMES, REFS and BLOBS; None where all are known."""
+        return next((odd for odd in self.oddities if odd.hides in kinds), None)
 
     @property
     def blobs_folder(self) -> str:
@@ -134,6 +179,11 @@ class CacheFacts(NamedTuple):
     repos: tuple[Repo, ...]
     store: tuple[StoreBlob, ...] = ()
     oddities: tuple[Oddity, ...] = ()
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path in a snapshot lies below a folder of it; `""` is the snapshot itself."""
+    return not folder or path.startswith(f"{folder}/")
 
 
 def algorithm_of(blob: str) -> str | None:

@@ -7,16 +7,17 @@ from typing import NamedTuple
 
 from modelscope_cli.analysis.cache import expected
 from modelscope_cli.analysis.cache.facts import CacheFacts, Repo, Snapshot, Stamp
+from modelscope_cli.facts import Unknown
 
 
 class SnapshotUsage(NamedTuple):
-    """One revision. `detached`: no ref names it."""
+    """One revision. `detached`: no ref names it; Unknown where not every ref can be read."""
 
     commit: str
     refs: tuple[str, ...]
     files: int
     bytes: int
-    detached: bool
+    detached: bool | Unknown
 
 
 class RepoUsage(NamedTuple):
@@ -30,7 +31,13 @@ class RepoUsage(NamedTuple):
     last_used_ns: int | None
     broken: int
     incomplete: int
-    orphans: int
+    orphans: int | Unknown
+
+    @property
+    def detached(self) -> int | Unknown:
+        """How many revisions no ref names."""
+        found = [each.detached for each in self.snapshots]
+        return next((each for each in found if isinstance(each, Unknown)), found.count(True))
 
 
 class CacheUsage(NamedTuple):
@@ -61,16 +68,17 @@ def of_repo(repo: Repo) -> RepoUsage:
     """Sums of one repo."""
     files = _unique(stamps(repo))
     missing = sum(len(expected.not_downloaded(repo, each)[0]) for each in repo.snapshots)
+    orphans = expected.orphans(repo)
     return RepoUsage(
         repo.kind,
         repo.id,
-        tuple(_of_snapshot(each) for each in repo.snapshots),
+        tuple(_of_snapshot(repo, each) for each in repo.snapshots),
         repo.refs,
         sum(stamp.size for stamp in files.values()),
         max((stamp.atime_ns for stamp in files.values()), default=None),
         sum(entry.chain.file is None for _, entry in repo.entries()) + missing,
         len(repo.incomplete),
-        len(expected.orphans(repo)),
+        orphans if isinstance(orphans, Unknown) else len(orphans),
     )
 
 
@@ -85,14 +93,14 @@ def stamps(repo: Repo) -> Iterator[Stamp]:
     yield from repo.incomplete.values()
 
 
-def _of_snapshot(snapshot: Snapshot) -> SnapshotUsage:
+def _of_snapshot(repo: Repo, snapshot: Snapshot) -> SnapshotUsage:
     files = [entry.chain.file for entry in snapshot.entries if entry.chain.file is not None]
     return SnapshotUsage(
         snapshot.commit,
         snapshot.refs,
         len(snapshot.entries),
         sum(stamp.size for stamp in _unique(files).values()),
-        not snapshot.refs,
+        expected.detached(repo, snapshot),
     )
 
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sys
 from collections.abc import Iterator
-
-_HELD = (errno.EAGAIN, errno.EACCES)
 
 
 @contextlib.contextmanager
 def taken(path: str) -> Iterator[bool]:
     """Hold the lock at `path` for a while; False where somebody else does.
 
-    A lock that was never made is held by nobody. Nothing is created.
+    A lock that was never made is held by nobody; one that cannot be looked at may be. Nothing is
+    created.
     """
     try:
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
         handle = os.open(path, flags)
-    except OSError:
-        yield not os.path.lexists(path)
+    except OSError as error:
+        yield isinstance(error, FileNotFoundError)
         return
     try:
         yield _locked(handle)
@@ -36,6 +34,6 @@ def _locked(handle: int) -> bool:
 
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in _HELD  # a file system without locks knows of no holder
+    except OSError:
+        return False  # a holder, or no locks there: then huggingface_hub's file itself is the lock
     return True

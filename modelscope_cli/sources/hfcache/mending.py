@@ -7,9 +7,12 @@ import hashlib
 import os
 import secrets
 
+from modelscope_cli.analysis.cache import expected
 from modelscope_cli.analysis.cache.facts import GIT_SHA1, Stamp, key
 from modelscope_cli.analysis.cache.findings import RELINK, REMOVE, SAVE, Action
 from modelscope_cli.errors import UsageError
+from modelscope_cli.facts import Unknown
+from modelscope_cli.sources.hfcache.layout import read_repo
 from modelscope_cli.sources.hfcache.links import stamp
 from modelscope_cli.sources.hfcache.locks import taken
 
@@ -21,6 +24,7 @@ class Mender:
 
     def __init__(self, keep: str | None) -> None:
         self.keep = keep
+        self._orphans: dict[str, list[str] | Unknown] = {}  # by the repo, as it is now
 
     def apply(self, action: Action, repo_folder: str) -> str | None:
         """Do one thing, unless the file changed, is in use or lies outside the repo."""
@@ -32,13 +36,22 @@ class Mender:
                     return "in use: a download holds its lock"
                 if not _unchanged(action.path, action.stamp):
                     return "it has changed since it was found"
+                if action.orphan and not self._is_orphan(action.lock or "", repo_folder):
+                    return "a snapshot may name it by now"
                 return self._do(action, repo_folder)
         except OSError as error:
             return error.strerror or str(error)
 
+    def _is_orphan(self, blob: str, repo_folder: str) -> bool:
+        """Whether it still is one: a download may have linked to it, and left it as it was."""
+        if repo_folder not in self._orphans:
+            self._orphans[repo_folder] = expected.orphans(read_repo(repo_folder))
+        found = self._orphans[repo_folder]
+        return not isinstance(found, Unknown) and blob in found
+
     def _do(self, action: Action, repo_folder: str) -> str | None:
         if action.kind == RELINK:
-            return _relink(action.path, action.target or "", action.stamp)
+            return _relink(action)
         if action.kind == SAVE:
             return self._save(action, repo_folder)
         if action.kind == REMOVE:
@@ -97,11 +110,16 @@ def _unchanged(path: str, found: Stamp | None) -> bool:
     return found is not None and key(status) == key(found)
 
 
-def _relink(path: str, target: str, found: Stamp | None) -> str | None:
+def _relink(action: Action) -> str | None:
     """Put a link where a link, a file or nothing was, in one step."""
-    if not os.path.exists(os.path.join(os.path.dirname(path), target)):
+    path, target = action.path, action.target or ""
+    try:
+        blob = stamp(os.stat(os.path.join(os.path.dirname(path), target)))
+    except FileNotFoundError:
         return "its blob is gone"
-    if found is None:
+    if action.target_stamp is None or key(blob) != key(action.target_stamp):
+        return "its blob has changed since it was hashed"
+    if action.stamp is None:
         os.symlink(target, path)
         return None
     beside = f"{path}.{secrets.token_hex(4)}.tmp"

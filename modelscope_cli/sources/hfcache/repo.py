@@ -13,6 +13,9 @@ from modelscope_cli.sources.local import LocalFile, not_readable
 
 _MAX_REF_BYTES = 1000
 _MAX_REFS = 1000
+_MAY_BE_EMPTY = ("", "refs", "refs/pr")  # where pull requests were, all forgotten since
+_IS_FOLDER = "is a folder, and holds no commit"
+BY_SYSTEMS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})  # huggingface_hub's own list
 _LEAST_COMMIT = 4  # git's own least length of a short commit
 _SHOWN = 8
 _DAY = 86_400
@@ -66,15 +69,19 @@ class CachedRepo:
         return {name: value for name, value in self.read_refs() if isinstance(value, str)}
 
     def read_refs(self) -> Iterator[tuple[str, str | FormatError | NotFound]]:
-        """Every ref, and its commit or what is wrong with it."""
-        for name in _files_below(os.path.join(self.folder, "refs")):
+        """Every ref, and its commit or what is wrong with it: `""` is the folder itself."""
+        for name, problem in _files_below(os.path.join(self.folder, "refs")):
             try:
-                commit = self.ref(name)
+                value = problem or self.ref(name) or self._no_ref(name)
             except (FormatError, NotFound) as error:
-                yield name, error
-                continue
-            if commit is not None:
-                yield name, commit
+                value = error
+            if value is not None:
+                yield name, value
+
+    def _no_ref(self, name: str) -> BadRef | None:
+        """What is wrong with a path that is neither file nor folder; None where it is gone."""
+        path = self._ref_path(name)
+        return BadRef(path, _IS_FOLDER) if os.path.lexists(path) else None
 
     def commit(self, revision: str) -> str:
         """The commit that a full or short one names. Raises NotFound, UsageError where many fit."""
@@ -150,6 +157,13 @@ def is_folder(path: str) -> bool:
         raise not_readable(path, error) from error
 
 
+def no_cache(folder: str) -> str:
+    """What a message about a hub folder adds where there is none: `, which does not exist`."""
+    if os.path.isdir(folder):
+        return ""
+    return ", which is no folder" if os.path.lexists(folder) else ", which does not exist"
+
+
 def names_in(folder: str) -> list[str]:
     """Names in a folder; none where it cannot be read."""
     try:
@@ -158,20 +172,40 @@ def names_in(folder: str) -> list[str]:
         return []
 
 
-def _files_below(folder: str) -> Iterator[str]:
-    """Paths below a folder, `/` between the parts; links to folders are not followed."""
+def _files_below(folder: str) -> Iterator[tuple[str, FormatError | NotFound | None]]:
+    """Paths below a folder, `/` between the parts; links to folders are not followed.
+
+    Folders that cannot be read, hold nothing or hold too much come with what is wrong with them.
+    """
     waiting = [""]
     looked_at = 0
-    while waiting and looked_at < _MAX_REFS:
+    while waiting:
         inner = waiting.pop()
-        for name in sorted(names_in(os.path.join(folder, *inner.split("/")))):
-            looked_at += 1
+        path = os.path.join(folder, *inner.split("/")) if inner else folder
+        names, problem = _names_of_refs(path, inner)
+        if problem is not None:
+            yield inner, problem
+        for name in names:
+            if (looked_at := looked_at + 1) > _MAX_REFS:
+                yield inner, BadRef(path, f"more than {_MAX_REFS:,} refs: the rest is not read")
+                return
             below = f"{inner}/{name}" if inner else name
-            path = os.path.join(folder, *below.split("/"))
-            if os.path.isdir(path) and not os.path.islink(path):
+            place = os.path.join(path, name)
+            if os.path.isdir(place) and not os.path.islink(place):
                 waiting.append(below)
-            elif looked_at <= _MAX_REFS:
-                yield below
+            elif name not in BY_SYSTEMS:
+                yield below, None
+
+
+def _names_of_refs(path: str, inner: str) -> tuple[list[str], FormatError | NotFound | None]:
+    """Names in a folder of refs, and what is wrong with it."""
+    try:
+        names = sorted(os.listdir(path))
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not os.path.islink(path):
+            return [], None  # no ref at all: a model downloaded by its commit
+        return [], not_readable(path, error)
+    return names, None if names or inner in _MAY_BE_EMPTY else BadRef(path, _IS_FOLDER)
 
 
 def _now(now: float | None) -> float:

@@ -13,7 +13,15 @@ from typing import NamedTuple
 from modelscope_cli.errors import MscopeError, NotFound, UsageError, did_you_mean
 from modelscope_cli.facts import ModelRef, Note
 from modelscope_cli.hub_names import is_commit, repo_id_problem, revision_problem
-from modelscope_cli.sources.hfcache.repo import CachedRepo, download, is_folder, names_in, some
+from modelscope_cli.sources.hfcache.reaching import places
+from modelscope_cli.sources.hfcache.repo import (
+    CachedRepo,
+    download,
+    is_folder,
+    names_in,
+    no_cache,
+    some,
+)
 from modelscope_cli.sources.listed import ListedSource
 from modelscope_cli.sources.local import LocalFile, LocalSource
 from modelscope_cli.target import HubTarget
@@ -93,8 +101,14 @@ def within(path: str, typed: str) -> Snapshot | None:
 
     `…/models--org--name` is its `main`, or its only snapshot; a path at or below
     `…/snapshots/<commit>` is that commit, and `file` its last part where that is no folder.
+    A link from elsewhere counts as the place in the cache that it leads to.
     """
-    parts = os.path.abspath(path).split(os.sep)
+    found = (_at(place, typed) for place in places(path) if PREFIX in place)
+    return next((each for each in found if each is not None), None)
+
+
+def _at(place: str, typed: str) -> Snapshot | None:
+    parts = place.split(os.sep)
     at = next((i for i in reversed(range(len(parts))) if _id_of(parts[i]) is not None), None)
     if at is None:
         return None
@@ -196,8 +210,7 @@ def _not_cached(cache: str, target: HubTarget) -> NotFound:
         what = f"{target.id}: no file or folder of that name here, and no such model in {where}"
     else:
         what = f"{target.id} is not in {where}"
-    if not os.path.isdir(cache):
-        what += ", which does not exist"
+    what += no_cache(cache)
     others = near(target.id, cached_ids(cache))
     hint = download(target.id, target.revision)
     return NotFound(what, f"{others}; {hint}" if others else hint)

@@ -7,7 +7,14 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from modelscope_cli.analysis.cache.facts import GIT_SHA1, SHA256, Known, Oddity, algorithm_of
+from modelscope_cli.analysis.cache.facts import (
+    GIT_SHA1,
+    SHA256,
+    Known,
+    Listing,
+    Oddity,
+    algorithm_of,
+)
 from modelscope_cli.errors import MscopeError
 from modelscope_cli.hub_names import file_problem
 from modelscope_cli.sources.local import LocalFile
@@ -16,8 +23,8 @@ _MAX_BYTES = 64_000_000
 _FORMAT = 1
 
 
-def read(repo: str, commit: str, oddities: list[Oddity]) -> dict[str, Known] | None:
-    """The files of a commit by path; None where nothing is noted. What is broken is an oddity."""
+def read(repo: str, commit: str, oddities: list[Oddity]) -> Listing | None:
+    """The files of a commit; None where nothing is noted. What is broken is an oddity."""
     path = os.path.join(repo, "trees", f"{commit}.json")
     if not os.path.lexists(path):
         return None
@@ -36,7 +43,7 @@ def read(repo: str, commit: str, oddities: list[Oddity]) -> dict[str, Known] | N
     known = {name: found for name, each in files.items() if (found := _known(name, each))}
     if len(known) < len(files):
         oddities.append(Oddity(path, f"{len(files) - len(known)} of its entries make no sense"))
-    return known
+    return Listing(frozenset(files), known)
 
 
 def _document(path: str) -> Any:

@@ -6,13 +6,15 @@ import os
 from typing import NamedTuple
 
 from modelscope_cli import target as targets
+from modelscope_cli.analysis.cache.facts import NAMES, Repo
 from modelscope_cli.errors import NotFound, UsageError, did_you_mean
 from modelscope_cli.facts import Note
 from modelscope_cli.hub_names import is_commit, revision_problem
 from modelscope_cli.sources.hfcache import source as hfcache
 from modelscope_cli.sources.hfcache.layout import folder_of, parse_folder
-from modelscope_cli.sources.hfcache.repo import CachedRepo, names_in, some
-from modelscope_cli.sources.local import not_readable
+from modelscope_cli.sources.hfcache.reaching import places
+from modelscope_cli.sources.hfcache.repo import CachedRepo, is_folder, names_in, no_cache, some
+from modelscope_cli.sources.local import missing, not_readable
 
 
 class Where(NamedTuple):
@@ -43,7 +45,7 @@ def locate(model: str, revision: str | None, cache_dir: str | None) -> Where:
         return _within(os.path.expanduser(target.path), model)
     cache, note = hfcache.cache_dir(cache_dir)
     folder = os.path.join(cache, folder_of("model", target.id))
-    if not os.path.isdir(folder):
+    if not is_folder(folder):
         raise _not_cached(cache, target.id)
     if target.quant is not None:
         raise UsageError(f"{model}: the cache commands take a file's path, not a GGUF type")
@@ -53,25 +55,31 @@ def locate(model: str, revision: str | None, cache_dir: str | None) -> Where:
 
 def _not_cached(cache: str, repo_id: str) -> NotFound:
     known = hfcache.cached_ids(cache)
-    missing = "" if os.path.isdir(cache) else ", which does not exist"
     name = repo_id.rpartition("/")[2].lower()
     same = [each for each in known if each.rpartition("/")[2].lower() == name]
     hint = f"did you mean {some(same)}?" if same else did_you_mean(repo_id, known)
     return NotFound(
-        f"{repo_id} is not in the HF cache at {cache}{missing}", hint or "mscope cache ls lists it"
+        f"{repo_id} is not in the HF cache at {cache}{no_cache(cache)}",
+        hint or "mscope cache ls lists it",
     )
 
 
 def _within(path: str, typed: str) -> Where:
-    parts = os.path.abspath(path).split(os.sep)
-    at = next((i for i in reversed(range(len(parts))) if parse_folder(parts[i])), None)
+    """The place in the cache that a path is, or that its links lead to."""
     if not os.path.lexists(path):
-        raise not_readable(typed, FileNotFoundError(2, os.strerror(2)))
-    if at is None:
-        raise NotFound(
-            f"{typed} lies in no HF cache",
-            "files elsewhere have no name that says what they should hold",
-        )
+        raise missing(typed, FileNotFoundError(2, os.strerror(2)))
+    for place in places(path):
+        parts = place.split(os.sep)
+        at = next((i for i in reversed(range(len(parts))) if parse_folder(parts[i])), None)
+        if at is not None:
+            return _in_repo(parts, at, typed)
+    raise NotFound(
+        f"{typed} lies in no HF cache",
+        "files elsewhere have no name that says what they should hold",
+    )
+
+
+def _in_repo(parts: list[str], at: int, typed: str) -> Where:
     folder, rest = os.sep.join(parts[: at + 1]), parts[at + 1 :]
     _, repo_id = parse_folder(parts[at]) or ("", "")
     if len(rest) == 2 and rest[0] == "blobs":
@@ -83,11 +91,30 @@ def _within(path: str, typed: str) -> Where:
     return _at_revision(folder, repo_id, None)
 
 
+def no_snapshot(repo: Repo, commit: str) -> NotFound:
+    """The error for a snapshot that was not seen: it is not there, or could not be looked at."""
+    odd = repo.hidden(NAMES)
+    if odd is None:
+        return NotFound(f"{repo.id}: there is no snapshot {commit[:7]} in {repo.folder}")
+    return NotFound(f"{repo.id}: snapshot {commit[:7]} cannot be looked at: {odd.path}: {odd.what}")
+
+
+def _must_list(folder: str) -> None:
+    """Raises NotFound where a folder is there and cannot be listed."""
+    try:
+        os.listdir(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise not_readable(folder, error) from error
+
+
 def _at_revision(folder: str, repo_id: str, revision: str | None) -> Where:
     """The snapshot of a revision: of `main` where none is given, or the only one there is."""
     repo = CachedRepo(folder, repo_id)
     if revision is not None and (problem := revision_problem(revision)) is not None:
         raise UsageError(f"{revision!r} is no revision: {problem}")
+    _must_list(os.path.join(folder, "snapshots"))
     commit = repo.ref(revision or "main")
     if commit is not None and commit in repo.commits():
         return Where(folder, repo_id, commit)

@@ -11,6 +11,7 @@ from modelscope_cli.facts import ModelRef
 from modelscope_cli.sources.hfcache.content import changed_documents
 from modelscope_cli.sources.local import LocalSource
 from tests.builders.hfcache import MAIN, Cache, blob_name
+from tests.cache.conftest import note_tree
 
 INDEX = "model.safetensors.index.json"
 
@@ -65,11 +66,58 @@ def test_a_blob_that_is_a_link_itself(cache: Cache) -> None:
 
 def test_what_cannot_be_told_is_not_told(cache: Cache) -> None:
     snapshot = cache.add("org/x", MAIN, {"config.json": b"{}", INDEX: b"{}"})
+    (snapshot / "config.json").resolve().unlink()  # dangling
     (snapshot / "config.json").unlink()
     (snapshot / "config.json").write_bytes(b"a cache without links")
-    (snapshot / INDEX).resolve().unlink()  # dangling
     (snapshot / "params.json").symlink_to("nowhere-near-a-hash")
     assert changed(snapshot) == []
+
+
+@pytest.mark.parametrize("name", ["config.json", INDEX])
+@pytest.mark.parametrize("noted", [True, False])
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_file_of_its_own_in_the_place_of_a_link(
+    cache: Cache, name: str, noted: bool, alone: bool
+) -> None:
+    """As `sed -i` and safetensors 0.8 leave it."""
+    files = {name: b"{}"} if alone else {name: b"{}", "tokenizer.json": b"[]"}
+    snapshot = cache.add("org/x", MAIN, files)
+    if noted:
+        note_tree(snapshot, files)
+    (snapshot / name).unlink()
+    (snapshot / name).write_bytes(b"{}")  # a copy: the bytes are right
+    assert changed(snapshot) == []
+    (snapshot / name).write_bytes(b"{ }")
+    assert changed(snapshot) == [name]
+
+
+def test_a_cache_without_links_by_what_was_noted(cache: Cache) -> None:
+    snapshot = cache.add("org/x", MAIN, {"config.json": b"{}"})
+    note_tree(snapshot, {"config.json": b"{}"})
+    (snapshot / "config.json").resolve().unlink()
+    (snapshot / "config.json").unlink()
+    (snapshot / "config.json").write_bytes(b"{}")
+    assert changed(snapshot) == []
+    (snapshot / "config.json").write_bytes(b"{ }")
+    assert changed(snapshot) == ["config.json"]
+
+
+def test_a_link_that_was_pointed_at_another_blob(cache: Cache) -> None:
+    snapshot = cache.add("org/x", MAIN, {"config.json": b"{}", "other.json": b"[]"})
+    note_tree(snapshot, {"config.json": b"{}", "other.json": b"[]"})
+    (snapshot / "config.json").unlink()
+    (snapshot / "config.json").symlink_to((snapshot / "other.json").readlink())
+    assert changed(snapshot) == ["config.json"]
+
+
+def test_a_component_of_a_pipeline(cache: Cache) -> None:
+    files = {"unet/config.json": b"{}", "model_index.json": b"{}"}
+    snapshot = cache.add("org/x", MAIN, files)
+    note_tree(snapshot, files)
+    assert changed(snapshot / "unet") == []
+    (snapshot / "unet" / "config.json").unlink()
+    (snapshot / "unet" / "config.json").write_bytes(b"{ }")
+    assert changed(snapshot / "unet") == ["config.json"]
 
 
 def test_weights_are_not_hashed(cache: Cache) -> None:
