@@ -71,9 +71,10 @@ class ClassTensors(Rule):
     """The tensors are those of the class that the configuration names.
 
     A tensor that the class lacks is loaded by nobody; one that the file lacks starts as random
-    numbers, with a warning in a log at most. What is known of transformers' classes tells most of
-    it; where a class may have more or less by its configuration, the class itself is built on the
-    meta device (`live`), without any weight.
+    numbers, with a warning in a log at most; one of another shape is refused. Where transformers
+    is installed (`live`) its own loader is given the file's names and shapes, on the meta device
+    and without any weight. Elsewhere what is known of its classes tells most names, and of shapes
+    only those of embeddings.
 
     Remedy: correct `architectures` in config.json, or save the model again from that class.
     """
@@ -82,7 +83,7 @@ class ClassTensors(Rule):
     title = "tensors are those of the model's class"
 
     def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
-        """Extra tensors (a warning), missing ones, and layers that only one side has."""
+        """Extra tensors (a warning), missing ones, and shapes that are not the class's."""
         from modelscope_cli.audit import class_tensors  # only this rule needs to know classes
 
         yield from class_tensors.flaws(subject)

@@ -27,7 +27,7 @@ class Prepared(NamedTuple):
     """One model, or one component of a pipeline.
 
     `both_in_file` are tied pairs that the file has twice: its names for both, and the target's
-    own name.
+    own name. `fresh` are those of `held` that the file lacks and loading makes anew.
 
     `made` are buffers that are not in the file, `pairs` names of one parameter. `doubts` say why
     a sum over this is no certainty; `dtype` is what "auto" loads floats as.
@@ -46,6 +46,7 @@ class Prepared(NamedTuple):
     pairs: tuple[tuple[str, str], ...]
     model_class: modules.ClassModules | None
     both_in_file: tuple[tuple[str, str, str], ...] = ()
+    fresh: tuple[str, ...] = ()
 
     def plan(self, dtype: str | None = None) -> DtypePlan:
         """Which dtype each parameter gets where floats are loaded as `dtype`."""
@@ -63,7 +64,7 @@ def prepare(
         return _without_class(rows, table, raw, _why_no_class(raw, model_type, architecture))
     known.look_at(table.names)
     effective = configs.effective(raw)
-    counts = buffers.index_counts(model_type, known.name, effective)
+    counts = buffers.index_counts(model_type, known.name, effective, constants=False)
     found = holding.hold(rows, table, known, counts)
     untied = tied.once(found.held, known.ties, effective)
     active = tied.active(known.ties, effective)
@@ -90,6 +91,7 @@ def prepare(
         tuple(
             (one.stored[0].first(), copy.stored[0].first(), copy.name) for one, copy in untied.pairs
         ),
+        tuple(each.name for each in untied.fresh),
     )
 
 
