@@ -16,7 +16,7 @@ from modelscope_cli.audit.policy_file import Policies
 from modelscope_cli.audit.subject import Subject
 from modelscope_cli.errors import FormatError, MscopeError, NotFound
 from modelscope_cli.facts import ModelFacts, ModelRef, Unknown
-from modelscope_cli.formats.base import by_ending
+from modelscope_cli.formats import weight_sets
 from modelscope_cli.hub_names import is_commit
 from modelscope_cli.load import How
 from modelscope_cli.locking.document import NAME as LOCK
@@ -28,7 +28,6 @@ from modelscope_cli.sources.local import LocalSource
 from modelscope_cli.sources.tree import Entry, Listing
 from modelscope_cli.target import BuiltinTarget, HubTarget, LocalTarget, Target
 
-_INDEX = ".index.json"
 _TELLING = (settings.OWN_FILE, LOCK)  # by their names alone
 
 
@@ -133,7 +132,11 @@ def _promises_weights(ref: ModelRef) -> bool:
     names = [os.path.basename(path)]
     if os.path.isdir(path):
         names = [each.path for each in tree.walk(path).entries]
-    return any(by_ending(name) is not None or name.endswith(_INDEX) for name in names)
+    by_folder: dict[str, list[str]] = {}
+    for name in names:
+        folder, _, last = name.rpartition("/")
+        by_folder.setdefault(folder, []).append(last)
+    return any(map(weight_sets.find, by_folder.values()))
 
 
 def _pinned(target: Target, ref: ModelRef) -> bool | None:

@@ -34,6 +34,7 @@ class Asked(NamedTuple):
     lock: Lock
     headers: bool = False
     jobs: int | None = None
+    check: bool = False
 
 
 def look(models: Sequence[Named], asked: Asked, jobs: int) -> Iterable[Pinned]:
@@ -46,9 +47,11 @@ def _look(asked: Asked, named: Named) -> Pinned:
     locked = asked.lock.models.get(target)
     try:
         with auditing.subject(named.model, named.how) as seen:
-            if seen.error is not None:
+            if seen.error is not None and not (asked.check and locked is not None):
                 return Pinned(seen.ref, target, None, locked, seen.error)
             now = observe.model(seen, target, like=locked, headers=asked.headers, jobs=asked.jobs)
+            if seen.error is not None and locked is not None and now == locked:
+                return Pinned(seen.ref, target, None, locked, seen.error)  # locked as it is
             return Pinned(seen.ref, target, now, locked)
     except MscopeError as error:
         return Pinned(ModelRef(named.model, "directory"), target, None, locked, error)

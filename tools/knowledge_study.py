@@ -59,6 +59,8 @@ class Study:
 
     def _note(self, path: str, item: Any) -> None:
         found = self.small.observe(self.name, {path: item})
+        if found is None and isinstance(item, list):
+            found = self.small.observe(self.name, alongside(path, item, self.base.scope))
         if found is None:
             return
         self.all.append(found)
@@ -148,6 +150,19 @@ class Study:
 _OFTEN = ("head_dim", "layer_types", "rope_parameters.partial_rotary_factor", "num_hidden_layers")
 
 
+def alongside(path: str, item: list[Any], scope: Mapping[str, Any]) -> dict[str, Any]:
+    """A list with those that were as long beside it: a class may take them of one length only."""
+    parent, dot, _ = path.rpartition(".")
+    beside: Any = look_up(scope, parent) if parent else scope
+    usual = look_up(scope, path)
+    changes = {
+        f"{parent}{dot}{key}": (other * (len(item) // len(other) + 1))[: len(item)]
+        for key, other in beside.items()
+        if isinstance(other, list) and other and len(other) == len(usual)
+    }
+    return {**changes, path: item}
+
+
 def _together(path: str, values: list[Any]) -> Any:
     """A value to try with others: heads the other way than widths, or the two would cancel out."""
     return values[1] if _DIVISORS.search(path) and len(values) > 1 else values[0]
@@ -201,7 +216,8 @@ def _values(key: str, now: Any, usual: Any, said: str, rng: random.Random) -> It
         yield from (now * 2, now / 2)
     elif isinstance(now, list) and now:
         if all(type(item) is int for item in now):
-            yield from ([item * 2 for item in now], now[:-1], now[::-1], [*now, now[-1]])
+            # A shorter one first: it alone is tried in company, and lengths decide more.
+            yield from (now[:-1], [item * 2 for item in now], now[::-1], [*now, now[-1]])
         elif all(isinstance(item, str) for item in now) and len(set(now)) > 1:
             yield from ([kind] * len(now) for kind in dict.fromkeys(now))
             yield now[::-1]

@@ -11,7 +11,7 @@ from modelscope_cli.sources.base import OpenFile
 from modelscope_cli.sources.tree import FILE, Entry
 
 MOST_FILES = 2_000  # read for their headers; DeepSeek-V3 has 163
-_HEAD_BYTES = 16
+_HEAD_BYTES = 32
 
 
 def found(
@@ -44,7 +44,8 @@ def _defects(paths: Sequence[str], open_file: Callable[[str], OpenFile]) -> Iter
         try:
             with open_file(path) as file:
                 head = file.read_at(0, min(file.size, _HEAD_BYTES))
-                if (found := base.by_content(head) or _promised(path)) is not None:
+                base.refuse_pointer(path, head)
+                if (found := base.by_content(head[:16]) or _promised(path)) is not None:
                     found.reader().read(file)
         except FormatError as error:
             yield error

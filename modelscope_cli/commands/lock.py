@@ -58,7 +58,7 @@ def command(
         raise UsageError("lock needs a MODEL", "mscope lock ./my-model   -   mscope lock --check")
     pinning.refuse_inside([each.model for each in wanted], lock)
     jobs = running.jobs_for(len(wanted), opening.jobs)
-    asked = pinning.Asked(there, headers, 1 if jobs > 1 else opening.jobs)
+    asked = pinning.Asked(there, headers, 1 if jobs > 1 else opening.jobs, check)
     bar = Bar("locking", len(wanted))
     found = Locked(there, list(bar.over(pinning.look(wanted, asked, jobs))), check=check)
     if not check:

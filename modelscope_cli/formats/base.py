@@ -22,6 +22,20 @@ class UnknownFormat(FormatError):
     """The first bytes are those of no weight file that mscope reads."""
 
 
+class LfsPointer(FormatError):
+    """A Git LFS pointer lies where the file should be."""
+
+
+_POINTER = b"version https://git-lfs"
+
+
+def refuse_pointer(path: str, head: bytes) -> None:
+    """Raise LfsPointer for a file that begins so: a checkout without its large files."""
+    if head.startswith(_POINTER):
+        what = "a Git LFS pointer, not the file itself: run `git lfs pull`"
+        raise LfsPointer(path, what)
+
+
 class Reader(Protocol):
     """A format module: `read` lists one file's tensors from its header, reading no weights."""
 

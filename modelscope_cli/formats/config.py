@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from modelscope_cli.errors import FormatError
+from modelscope_cli.formats.base import refuse_pointer
 from modelscope_cli.sources.base import OpenFile
 
 MAX_CONFIG_BYTES = 32_000_000  # the largest seen holds 400 kB
@@ -46,6 +47,7 @@ def read_value(file: OpenFile) -> Any:
     except UnicodeDecodeError as error:
         raise InvalidJson(file.path, "is not UTF-8", offset=error.start) from error
     except json.JSONDecodeError as error:
+        refuse_pointer(file.path, raw)
         where = f"line {error.lineno}, column {error.colno}"
         raise InvalidJson(file.path, f"is not valid JSON: {error.msg} ({where})") from error
     except RecursionError as error:

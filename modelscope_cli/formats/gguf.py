@@ -18,6 +18,7 @@ from modelscope_cli.formats.base import (
     MAX_NAME_BYTES,
     ShapeOverflow,
     checked_elements,
+    refuse_pointer,
 )
 from modelscope_cli.formats.gguf_errors import (
     BadAlignment,
@@ -57,7 +58,6 @@ REMOVED_TYPES = {
     38: "IQ4_NL_8_8",
 }
 _MISTAKEN_FOR: tuple[tuple[bytes | tuple[bytes, ...], str], ...] = (
-    (b"version ", "it is a Git LFS pointer, not the weights: run `git lfs pull`"),
     (b"PK\x03\x04", "it is a zip archive: if torch.save wrote it, name it .bin or .pt"),
     (b"<", "it looks like an HTML page: download the file again"),
     ((b"lmgg", b"fmgg", b"tjgg"), "it is a GGML file of before August 2023: convert it again"),
@@ -110,6 +110,7 @@ def _front(header: Header) -> _Front:
     if header.data.startswith(MAGIC[::-1]):
         _refuse_big_endian(path, 0)
     if not header.data.startswith(MAGIC):
+        refuse_pointer(path, header.data)
         start = header.data[:8]
         hint = next((text for magic, text in _MISTAKEN_FOR if start.startswith(magic)), None)
         raise NotGguf(path, f"no GGUF file: it starts with {start[:4]!r}", offset=0, hint=hint)

@@ -14,7 +14,7 @@ from itertools import accumulate
 from modelscope_cli.dtypes import SAFETENSORS
 from modelscope_cli.errors import TruncatedFile
 from modelscope_cli.facts import FileContents, FileFact, Shape, TensorTable
-from modelscope_cli.formats.base import MAX_HEADER_BYTES
+from modelscope_cli.formats.base import MAX_HEADER_BYTES, refuse_pointer
 from modelscope_cli.formats.safetensors_header import (
     LENGTH_BYTES,
     MAX_USIZE,
@@ -43,10 +43,10 @@ def read(file: OpenFile) -> FileContents:
     return FileContents(fact, header.tensors)
 
 
-_MISTAKEN_FOR = (
-    (b"version ", "it is a Git LFS pointer, not the weights: run `git lfs pull`"),
-    (b"<", "it looks like an HTML page: download the file again"),
-)
+_PAGE = "it looks like an HTML page: download the file again"
+
+
+_LOOKED_AT = 64  # bytes of what is no safetensors file
 
 
 def _header_length(file: OpenFile) -> int:
@@ -57,7 +57,8 @@ def _header_length(file: OpenFile) -> int:
     prefix = file.read_at(0, LENGTH_BYTES)
     length = int.from_bytes(prefix, "little")
     if length > MAX_HEADER_BYTES:
-        hint = next((text for magic, text in _MISTAKEN_FOR if prefix.startswith(magic)), None)
+        refuse_pointer(file.path, file.read_at(0, min(file.size, _LOOKED_AT)))
+        hint = _PAGE if prefix.startswith(b"<") else None
         what = f"the header claims {length:,} bytes, the limit is {MAX_HEADER_BYTES:,}"
         raise HeaderTooLarge(file.path, what, offset=0, hint=hint)
     if LENGTH_BYTES + length > file.size:

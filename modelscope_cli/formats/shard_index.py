@@ -13,10 +13,13 @@ from typing import Any, NamedTuple, NoReturn
 
 from modelscope_cli.errors import FormatError, MissingShard
 from modelscope_cli.facts import Note, TensorTable
-from modelscope_cli.formats.base import MAX_HEADER_BYTES
+from modelscope_cli.formats.base import MAX_HEADER_BYTES, refuse_pointer
 from modelscope_cli.sources.base import OpenFile
 
 MAX_INDEX_BYTES = MAX_HEADER_BYTES  # DeepSeek-V3's index takes 9 MB
+
+
+_LOOKED_AT = 64  # characters of what is no JSON
 
 
 class IndexTooLarge(FormatError):
@@ -111,6 +114,7 @@ def _document(path: str, text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
+        refuse_pointer(path, text[:_LOOKED_AT].encode())
         offset = len(text[: error.pos].encode())
         what = f"the index is not JSON: {error.msg.removesuffix(' at')}"
         raise IndexNotJson(path, what, offset=offset) from None

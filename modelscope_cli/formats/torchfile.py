@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from modelscope_cli.errors import FormatError
 from modelscope_cli.facts import FileContents, FileFact, Note
-from modelscope_cli.formats.base import UnknownFormat
+from modelscope_cli.formats.base import UnknownFormat, refuse_pointer
 from modelscope_cli.formats.pickles.walk import Rules, Seen, foreign_names, some_of
 from modelscope_cli.formats.torch_contents import Contents, placed
 from modelscope_cli.formats.torch_globals import BUILDERS, IMITATED, Storages
@@ -118,6 +118,7 @@ def _refuse_others(file: OpenFile, head: bytes) -> None:
         what = "is in the tar format that torch wrote until 2017, which mscope does not read"
         hint = "load it with torch.load(file, weights_only=False) if you trust it, save it again"
         raise OldTarFormat(file.path, what, hint=hint)
+    refuse_pointer(file.path, head)
     seems = looks_like(head)
     if seems is not None:
         raise UnknownFormat(file.path, f"is no torch file: it looks like {seems}")

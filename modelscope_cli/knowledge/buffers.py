@@ -60,17 +60,22 @@ def non_persistent(
 
 
 def index_counts(
-    model_type: str | None, architecture: str | None, config: Mapping[str, Any]
+    model_type: str | None,
+    architecture: str | None,
+    config: Mapping[str, Any],
+    *,
+    constants: bool = True,
 ) -> Mapping[str, int]:
     """How many entries the class builds under a module: `{"model.layers": 61}`.
 
     A list within a list has `*` in its name and the most entries it has anywhere. What is not
-    known is left out.
+    known is left out; without `constants` also what no configuration was seen to change: another
+    one may.
     """
     return {
         part.path + name: count
         for part in _parts(model_type, architecture, config)
-        for name, count in _lists(part).items()
+        for name, count in _lists(part, constants=constants).items()
     }
 
 
@@ -147,8 +152,12 @@ def _own(
     return model_type, config
 
 
-def _lists(part: _Part) -> dict[str, int]:
-    counts = ((name, _count(count, part.config)) for name, count in part.lists())
+def _lists(part: _Part, *, constants: bool = True) -> dict[str, int]:
+    counts = (
+        (name, _count(count, part.config))
+        for name, count in part.lists()
+        if constants or not isinstance(count, int)
+    )
     return {name: count for name, count in counts if isinstance(count, int)}
 
 

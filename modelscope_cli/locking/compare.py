@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from modelscope_cli.locking.facts import Drift, LockedFile, LockedModel
+from modelscope_cli.locking.facts import KIND, Drift, LockedFile, LockedModel
 
 _FIELDS = ("id", "revision", "format", "tensors", "parameters", "bytes")
 
@@ -52,17 +52,14 @@ def _same(old: LockedFile | None, new: LockedFile | None) -> bool:
 
 
 def sentence(drift: Drift) -> str:
-    """One difference as a finding; a file is named beside it."""
-    what = "" if drift.file is not None else f"{drift.what}: "
-    if drift.found is None:
-        return f"{what}locked as {drift.locked}, is not there"
-    if drift.locked is None:
-        return f"{what}not in the lock, is {drift.found}"
-    return f"{what}locked as {drift.locked}, is {drift.found}"
+    """One difference as a finding: its lines of the diff as one."""
+    return "not as locked: " + " ".join(_pair(drift))
 
 
 def _described(file: LockedFile | None) -> str | None:
-    return None if file is None else f"{file.size:,} bytes, {file.algorithm} {file.digest}"
+    if file is None or file.algorithm == KIND:
+        return None if file is None else file.digest
+    return f"{file.size:,} bytes, {file.algorithm} {file.digest}"
 
 
 def lines(found: Sequence[Drift]) -> Iterator[str]:
@@ -72,7 +69,12 @@ def lines(found: Sequence[Drift]) -> Iterator[str]:
         if each.model != model:
             model = each.model
             yield f"  {model}"
-        if each.locked is not None:
-            yield f"- {each.what}: {each.locked}"
-        if each.found is not None:
-            yield f"+ {each.what}: {each.found}"
+        yield from _pair(each)
+
+
+def _pair(drift: Drift) -> Iterator[str]:
+    """What was, and what is."""
+    if drift.locked is not None:
+        yield f"- {drift.what}: {drift.locked}"
+    if drift.found is not None:
+        yield f"+ {drift.what}: {drift.found}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from modelscope_cli.errors import UsageError
-from modelscope_cli.locking.facts import ALGORITHMS, Lock, LockedFile, LockedModel
+from modelscope_cli.locking.facts import ALGORITHMS, KIND, Lock, LockedFile, LockedModel
 
 NAME = "mscope.lock"
 VERSION = 1
@@ -43,7 +43,7 @@ def _model(model: LockedModel) -> Iterator[str]:
     for file in sorted(model.files):
         yield (
             f"  {{ path = {_string(file.path)}, size = {file.size},"
-            f' {file.algorithm} = "{file.digest}" }},\n'
+            f" {file.algorithm} = {_string(file.digest)} }},\n"
         )
     yield "]\n"
 
@@ -118,11 +118,15 @@ def _read_file(path: str, table: Mapping[str, Any]) -> LockedFile:
     _typed(path, table, {"path"}, str, required=True)
     _typed(path, table, {"size"}, int, required=True)
     digest = table[found[0]] if found else None
-    if not isinstance(digest, str) or not (
-        len(digest) == _LENGTHS[found[0]] and _HEX.issuperset(digest)
-    ):
+    if not isinstance(digest, str) or not _is_valid(found[0], digest):
         raise UsageError(f"{path}: {table['path']} has no hash that mscope knows")
     return LockedFile(table["path"], table["size"], found[0], digest)
+
+
+def _is_valid(algorithm: str, digest: str) -> bool:
+    if algorithm == KIND:
+        return bool(digest)
+    return len(digest) == _LENGTHS[algorithm] and _HEX.issuperset(digest)
 
 
 def _tables(path: str, value: Any) -> list[Mapping[str, Any]]:

@@ -7,11 +7,15 @@ from typing import NamedTuple
 SHA256 = "sha256"
 GIT_SHA1 = "git-sha1"  # as git names a blob: what the Hub says of files outside LFS
 HEADER = "header-sha256"  # of a weight file's header alone
-ALGORITHMS = (SHA256, GIT_SHA1, HEADER)
+KIND = "kind"  # of what is no file and has no content: in words, where a link leads
+ALGORITHMS = (SHA256, GIT_SHA1, HEADER, KIND)
 
 
 class LockedFile(NamedTuple):
-    """One file by its path in the model, `/` between the parts; `size` is in bytes."""
+    """One file by its path in the model, `/` between the parts; `size` is in bytes.
+
+    What is no file (a FIFO, a link to nothing) is there too, as its KIND.
+    """
 
     path: str
     size: int

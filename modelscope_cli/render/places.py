@@ -52,4 +52,9 @@ def _path(model: ModelRef, file: str | None) -> str | None:
 
 
 def _quoted(text: str) -> str:
-    return quote(text.encode("utf-8", "surrogatepass"), safe="/")
+    """Percent-encoded; bytes of a path that are no text come out as those bytes."""
+    try:
+        raw = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a character, out of some JSON
+        raw = text.encode("utf-8", "surrogatepass")
+    return quote(raw, safe="/")

@@ -52,7 +52,7 @@ class Audit(NamedTuple):
         for each in self.models:
             if each.error is not None:
                 hint = f"; {each.error.hint}" if each.error.hint else ""
-                yield Note(f"{each.model.target}: {each.error.message}{hint}", warning=True)
+                yield Note(f"{_named(each.model.target, each.error)}{hint}", warning=True)
 
     def _exit_code(self) -> int:
         """1 for what was found; else that of a model which could not be looked at."""
@@ -97,7 +97,7 @@ class Audit(NamedTuple):
         if found := list(self._findings()):
             sections.append(_findings_table(found, several=several))
         sections += [
-            Lines([f"{each.model.target}: {each.error.message}"])
+            Lines([_named(each.model.target, each.error)])
             for each in self.models
             if each.error is not None
         ]
@@ -209,3 +209,9 @@ def of_rule(name: str) -> Report:
         LIST_KEYS,
         lambda: iter([record]),
     )
+
+
+def _named(model: str, error: MscopeError) -> str:
+    """What an error says of a model; most begin with its name."""
+    named = error.message.startswith(f"{model}: ")
+    return error.message if named else f"{model}: {error.message}"

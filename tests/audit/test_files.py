@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import zipfile
 from pathlib import Path
 
@@ -69,6 +70,74 @@ def test_a_shard_that_is_missing(audit: Audit) -> None:
     said = audit(files, "--select", "F002")
     assert said.one("F002")["severity"] == "error"
     assert audit(folders.sharded(), "--select", "F002").status("F002") == "passed"
+
+
+def _without_index() -> dict[str, object]:
+    return {name: each for name, each in folders.sharded().items() if ".index." not in name}
+
+
+def test_shards_without_an_index_are_found_by_nobody(audit: Audit) -> None:
+    files = {**_without_index(), "config.json": {**folders.BERT, "architectures": ["BertModel"]}}
+    said = audit(files, "--select", "F002")
+    assert said.one("F002")["severity"] == "error"
+    assert "model.safetensors.index.json" in said.one("F002")["message"]
+    shard = next(name for name in files if "-of-" in name)
+    assert audit(None, "--select", "F002", model=f"m/{shard}").code == 0
+    said = audit({"model.safetensors": folders.weights("a")}, "--select", "F002")
+    (found,) = [each for each in said.findings("F002") if "index.json" in each["message"]]
+    assert found["severity"] == "warning"  # the whole file is loaded before them
+
+
+@pytest.mark.parametrize("missing", ["index", None])
+def test_transformers_finds_no_shards_without_an_index(
+    audit: Audit, tmp_path: Path, missing: str | None
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        vocab_size=32, hidden_size=8, num_hidden_layers=1, num_attention_heads=1,
+        intermediate_size=8,
+    )  # fmt: skip
+    transformers.BertModel(config).save_pretrained(tmp_path / "m", max_shard_size="3KB")
+    if missing is not None:
+        (tmp_path / "m" / "model.safetensors.index.json").unlink()
+        with pytest.raises(OSError, match="no file named"):
+            transformers.BertModel.from_pretrained(tmp_path / "m")
+    else:
+        transformers.BertModel.from_pretrained(tmp_path / "m")
+    assert audit(None, "--select", "F002").code == (missing is not None)
+
+
+def test_weights_that_would_be_loaded_under_a_wrong_name(audit: Audit, tmp_path: Path) -> None:
+    files = good(model__safetensors=None, pytorch_model__bin=folders.weights("a.weight"))
+    said = audit(files, "--select", "F006")
+    assert (said.code, said.one("F006")["severity"]) == (1, "error")
+    if (transformers := sys.modules.get("transformers")) is not None:
+        with pytest.raises(Exception, match=r"."):  # which one is torch's own matter
+            transformers.BertModel.from_pretrained(tmp_path / "m")
+    said = audit(good(pytorch_model__bin=folders.weights("a.weight")), "--select", "F006")
+    assert said.one("F006")["severity"] == "warning"
+
+
+_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.safetensors", "pytorch_model.bin", "model.gguf", "other.bin", "config.json",
+        "model.safetensors.index.json",
+    ],
+)  # fmt: skip
+def test_a_pointer_of_git_lfs_says_what_to_do(audit: Audit, name: str) -> None:
+    files = {**good(), name: _POINTER}
+    said = audit(files, "--select", "F001")
+    assert "git lfs pull" in said.one("F001")["message"]
+    assert "LfsPointer" in said.one("F001")["message"]
+
+
+@pytest.mark.parametrize(("name", "code"), [("optimizer.pt", 3), ("x.pkl", 3), ("model.bin", 1)])
+def test_a_folder_that_holds_no_model_is_not_there(audit: Audit, name: str, code: int) -> None:
+    assert audit({name: b"nothing"}, "--select", "F").code == code
 
 
 def test_the_same_weights_twice(audit: Audit) -> None:

@@ -127,3 +127,10 @@ def test_no_file_of_a_model_named_in_a_list_is_written_over(run: Run) -> None:
     done = run("audit", "--from", "-", "-o", "bad/own.xml", stdin="bad\n")
     assert done.code == 2
     assert Path("bad/own.xml").read_text() == "<mine/>"
+
+
+def test_a_model_that_is_not_there_is_named_once(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = run("audit", "good", "empty", cwd=tmp_path)
+    assert "empty: " in done.err
+    assert "empty: empty: " not in done.err + done.out

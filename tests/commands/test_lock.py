@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,64 @@ def test_changed_weights_drift_although_sizes_are_the_same(run: Run) -> None:
     path.write_bytes(data)
     assert "header-sha256" in Path("h.lock").read_text()
     assert run("lock", "--check", "--lock", "h.lock").code == 0  # blind to values, as it says
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def _linked(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+def _piped(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("headers", [(), ("--headers",)], ids=["content", "headers"])
+@pytest.mark.parametrize(
+    ("file", "damage", "says"),
+    [
+        ("model.safetensors", _cut, "+ model.safetensors: "),
+        ("model.safetensors", lambda path: path.write_bytes(b"x"), "+ model.safetensors: 1 bytes"),
+        ("model.safetensors", _linked, "+ model.safetensors: dangling link to nowhere"),
+        ("model.safetensors", _piped, "+ model.safetensors: a FIFO"),
+        ("config.json", lambda path: path.write_text("{"), "+ config.json: 1 bytes"),
+        ("tokenizer.json", _linked, "+ tokenizer.json: dangling link to nowhere"),
+        ("new", os.mkfifo, "+ new: a FIFO"),
+        ("new", lambda path: path.symlink_to("."), "+ new: folder link to ."),
+    ],
+)
+def test_damage_is_drift(
+    run: Run, file: str, damage: Callable[[Path], object], says: str, headers: tuple[str, ...]
+) -> None:
+    run("lock", "good", *headers)
+    damage(Path("good", file))
+    done = run("lock", "--check")
+    assert (done.code, says in done.out) == (1, True), done
+    assert "format" not in done.out
+    found = document(run("audit", "good", "--locked", "--select", "L", "--json").out)
+    assert not found["passed"]
+    (finding,) = found["findings"]
+    assert says in finding["message"]
+
+
+def test_of_a_damaged_model_the_other_files_are_as_they_were(run: Run) -> None:
+    run("lock", "good", "--headers")
+    Path("good/config.json").write_text("{")
+    (drift,) = document(run("lock", "--check", "--json").out)["drift"]
+    assert drift["file"] == "config.json"
+
+
+def test_what_is_no_file_is_locked_as_what_it_is(run: Run) -> None:
+    os.mkfifo("good/pipe")
+    Path("good/gone").symlink_to("nowhere")
+    assert run("lock", "good").code == 0
+    assert run("lock", "--check").code == 0
+    Path("good/gone").unlink()
+    assert "- gone: dangling link to nowhere" in run("lock", "--check").out
 
 
 def test_models_of_a_lock_are_found_from_its_folder(run: Run, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ BAD: dict[str, dict[str, object]] = {
         SHARD.format(2): gguf.build([gguf.f32("b", 32)])[:60],
     },
     "NotGguf--a-page": {"model.gguf": "<!DOCTYPE html>"},
-    "HeaderTooLarge--lfs-pointer": {
+    "LfsPointer--alone": {
         "model.safetensors": "version https://git-lfs.github.com/spec/v1\nsize 100\n"
     },
     "TensorNotInIndex--in-the-second": {

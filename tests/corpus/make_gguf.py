@@ -124,7 +124,7 @@ def _nested(depth: int) -> bytes:
 BAD: dict[str, bytes | dict[str, bytes]] = {
     "NotGguf--text": b"This is no model at all, only a line of text.\n",
     "NotGguf--empty": b"",
-    "NotGguf--lfs-pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+    "LfsPointer--alone": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
     "NotGguf--ggjt-of-2023": b"tjgg" + struct.pack("<I", 3) + bytes(64),
     "BigEndianFile--v3": b"GGUF" + struct.pack(">IQQ", 3, 0, 0),
     "BigEndianFile--reversed-magic": b"FUGG" + struct.pack(">IQQ", 3, 0, 0),

@@ -128,7 +128,7 @@ BAD: dict[str, bytes | dict[str, bytes]] = {
     "HeaderTooLarge--one-over": framed(b"{}", length=100_000_001),
     "HeaderTooLarge--2-to-63": framed(b"{}", length=2**63),
     "HeaderTooLarge--all-ones": b"\xff" * 64,
-    "HeaderTooLarge--lfs-pointer": (
+    "LfsPointer--alone": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:"
         + b"0" * 64
         + b"\nsize 4976698672\n"

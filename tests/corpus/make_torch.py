@@ -456,7 +456,7 @@ BAD = {
     "UnknownFormat--numpy": b"\x93NUMPY\1\0v\0{'descr': '<f4'}",
     "UnknownFormat--onnx": b"\x08\x08\x12\x07pytorch\x1a\x052.0.1:\x10",
     "UnknownFormat--ctranslate2": b"\6\0\0\0\x0c\0WhisperSpec\0\3\0\0\0\x94\0\0\0",
-    "UnknownFormat--git-lfs-pointer": b"version https://git-lfs.github.com/spec/v1\n"
+    "LfsPointer--alone": b"version https://git-lfs.github.com/spec/v1\n"
     b"oid sha256:" + b"0" * 64 + b"\nsize 440473133\n",
     "UnknownFormat--html": b"<!DOCTYPE html><html><body>404</body></html>",
     "UnknownFormat--zeros": bytes(600),

@@ -109,9 +109,9 @@ def test_an_error_says_where_it_is() -> None:
 
 
 def test_a_git_lfs_pointer_is_recognised() -> None:
-    with pytest.raises(header.HeaderTooLarge) as caught:
-        read((CORPUS / "bad/safetensors/HeaderTooLarge--lfs-pointer.safetensors").read_bytes())
-    assert "git lfs pull" in (caught.value.hint or "")
+    with pytest.raises(base.LfsPointer) as caught:
+        read((CORPUS / "bad/safetensors/LfsPointer--alone.safetensors").read_bytes())
+    assert "git lfs pull" in caught.value.message
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_a_hash_that_is_none_tells_nothing_of_its_file(hub: HubServer, add: AddR
     remote = Remote()
     found = remote.listing("org/x", repo.main)
     remote.close()
-    assert found.paths == {"a.json", "b.json"}
+    assert found.paths == frozenset({"a.json", "b.json"})
     assert list(found.known) == ["b.json"]
 
 

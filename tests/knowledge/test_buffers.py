@@ -98,3 +98,22 @@ def test_as_transformers_builds_it(model_type: str) -> None:
     known = knowledge_tables.read("buffers")[model_type]["classes"]
     misses = knowledge_check.build_misses(model_type, list(known)[:2], 4)
     assert [str(miss) for miss in misses] == []
+
+
+@pytest.mark.parametrize(
+    "model_type",
+    [
+        "data2vec-audio", "hubert", "sew", "sew-d", "unispeech", "unispeech-sat", "wav2vec2",
+        "wav2vec2-conformer", "wavlm",
+    ],
+)  # fmt: skip
+def test_convolutions_are_as_many_as_the_configuration_lists(model_type: str) -> None:
+    transformers = pytest.importorskip("transformers")
+    said = {"conv_dim": [8, 8], "conv_stride": [2, 2], "conv_kernel": [3, 3]}
+    config = transformers.CONFIG_MAPPING[model_type](**said, num_hidden_layers=1)
+    with pytest.importorskip("torch").device("meta"):
+        model = transformers.AutoModel.from_config(config)
+    built = len(model.feature_extractor.conv_layers)
+    effective = configs.effective({"model_type": model_type, **said})
+    counts = buffers.index_counts(model_type, type(model).__name__, effective)
+    assert counts["feature_extractor.conv_layers"] == built == len(said["conv_dim"])

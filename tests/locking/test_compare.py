@@ -45,7 +45,17 @@ def test_a_whole_folder_lacks_files_by_mistake() -> None:
     assert whats(MODEL, MODEL._replace(files=(A,))) == ["b"]
 
 
-def test_sentences_name_a_file_once() -> None:
+def test_a_sentence_is_a_diff_in_one_line() -> None:
     gone, new = compare.drifts(MODEL._replace(files=(A,)), MODEL._replace(files=(B,)))
-    assert compare.sentence(gone) == f"locked as 1 bytes, sha256 {'0' * 64}, is not there"
-    assert compare.sentence(new) == f"not in the lock, is 2 bytes, git-sha1 {'1' * 40}"
+    assert compare.sentence(gone) == f"not as locked: - a: 1 bytes, sha256 {'0' * 64}"
+    assert compare.sentence(new) == f"not as locked: + b: 2 bytes, git-sha1 {'1' * 40}"
+    (changed,) = compare.drifts(MODEL, MODEL._replace(files=(A._replace(size=2), B)))
+    assert compare.sentence(changed) == (
+        f"not as locked: - a: 1 bytes, sha256 {'0' * 64} + a: 2 bytes, sha256 {'0' * 64}"
+    )
+
+
+def test_what_is_no_file_is_said_in_words() -> None:
+    pipe = LockedFile("a", 0, "kind", "a FIFO")
+    (drift,) = compare.drifts(MODEL, MODEL._replace(files=(pipe, B)))
+    assert drift.found == "a FIFO"

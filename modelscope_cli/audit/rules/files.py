@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from modelscope_cli.audit.finding import WARNING, Flaw, flaw_of
+from modelscope_cli.audit import loaded_first
+from modelscope_cli.audit.finding import WARNING, Flaw, Skip, flaw_of
 from modelscope_cli.audit.policy import Policy
 from modelscope_cli.audit.rule import Rule
 from modelscope_cli.audit.rules import contents
 from modelscope_cli.audit.subject import Subject
 from modelscope_cli.errors import MscopeError
+from modelscope_cli.formats import weight_sets
 from modelscope_cli.sources.tree import FILE, FOLDER
+from modelscope_cli.units import counted
 
 # By the class that a reader raises; what stands in none of these rows is malformed.
 _SHARDS = frozenset(
@@ -54,7 +57,8 @@ class Shards(Rule):
     """The index and the shards of a model agree.
 
     A shard that is not there, or a tensor that is elsewhere than the index says, loads as random
-    weights or not at all.
+    weights or not at all; shards without an index are found by no library (a split GGUF needs
+    none). A warning where other weights are loaded before them.
 
     Remedy: download what is missing; save the model again where its index is wrong.
     """
@@ -63,17 +67,38 @@ class Shards(Rule):
     title = "index and shards agree"
 
     def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
-        """Defects of indexes and split files."""
+        """Defects of indexes and split files, and shards that no index names."""
         yield from _of(subject, _SHARDS)
+        if subject.ref.kind != "file":  # a shard by itself is looked at alone
+            yield from _without_index(subject)
+
+
+def _without_index(subject: Subject) -> Iterable[Flaw]:
+    try:
+        placed = list(loaded_first.sets(subject.files))
+    except Skip:  # built in: there is no folder that an index could be missing from
+        return
+    for each in placed:
+        weights = each.weights
+        shards = [name for name in weights.files if weight_sets.shard_of(name) is not None]
+        if weights.format == "gguf" or weights.index_file is not None or not shards:
+            continue
+        yield Flaw(
+            f"{each.path(shards[0])}: there is no {weights.name}.index.json, by which libraries "
+            f"find {counted(len(shards), 'shard')}",
+            each.path(shards[0]),
+            severity=None if each.is_first and weights.name not in weights.files else WARNING,
+        )
 
 
 class ClassTensors(Rule):
     """The tensors are those of the class that the configuration names.
 
     A tensor that the class lacks is loaded by nobody; one that the file lacks starts as random
-    numbers, with a warning in a log at most. What is known of transformers' classes tells most of
-    it; where a class may have more or less by its configuration, the class itself is built on the
-    meta device (`live`), without any weight.
+    numbers, with a warning in a log at most; one of another shape is refused. Where transformers
+    is installed (`live`) its own loader is given the file's names and shapes, on the meta device
+    and without any weight. Elsewhere what is known of its classes tells most names, and of shapes
+    only those of embeddings.
 
     Remedy: correct `architectures` in config.json, or save the model again from that class.
     """
@@ -82,7 +107,7 @@ class ClassTensors(Rule):
     title = "tensors are those of the model's class"
 
     def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
-        """Extra tensors (a warning), missing ones, and layers that only one side has."""
+        """Extra tensors (a warning), missing ones, and shapes that are not the class's."""
         from modelscope_cli.audit import class_tensors  # only this rule needs to know classes
 
         yield from class_tensors.flaws(subject)
@@ -128,7 +153,8 @@ class Extensions(Rule):
 
     Programs choose by the name how a file is loaded, scanners which files they look at: a pickle
     that is called .safetensors or .json slips past both. An error where a pickle, a program or an
-    archive goes by another name, else a warning.
+    archive goes by another name, and for weights that would be loaded by theirs: the libraries
+    fail. Else a warning.
 
     Remedy: rename the file, or replace it by what its name promises.
     """
@@ -138,7 +164,9 @@ class Extensions(Rule):
 
     def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
         """Files whose first bytes are those of another format."""
-        yield from contents.misnamed(subject)
+        loaded = loaded_first.files(subject.files)
+        for each in contents.misnamed(subject):
+            yield each._replace(severity=None) if each.file in loaded else each
 
 
 class Larger(Rule):

@@ -16,6 +16,10 @@ from modelscope_cli.knowledge.modules import Parameter, Renamed
 from modelscope_cli.schemes.base import Logical
 
 UNTOLD = "untold"  # the kind of a parameter whose class is not known
+
+# Why a tensor of the file is not loaded.
+BEYOND = "beyond the layers of the configuration: no class loads it"
+NO_SUCH = "its class has no such parameter"
 _NUMBER = re.compile(r"(?:(?<=\.)|^)\d+(?=\.|$)")
 _MOST_DIGITS = 12
 
@@ -60,6 +64,10 @@ class Stored(NamedTuple):
     def first(self) -> str:
         """The name that has the least number at every place."""
         return self.name([axis[0] for axis in self.grid])
+
+    def names(self) -> Iterator[str]:
+        """Every tensor's name."""
+        return map(self.name, product(*self.grid))
 
     def shown(self) -> str:
         """The names as one, with ranges."""
@@ -184,10 +192,16 @@ def hold(
     the file has beyond them is not loaded. Without a class every tensor is taken as it is named.
     """
     found = _Collector(model_class, counts)
+    for each in stored(rows, table):
+        found.add(each)
+    return Holding(list(found.held.values()), found.dropped, found.hidden)
+
+
+def stored(rows: Sequence[RowFact], table: TensorTable) -> Iterator[Stored]:
+    """The rows that are weights or buffers: no quantization state, no trainer's moments."""
     for fact in rows:
         if fact.role != QUANTIZATION and not fact.row.template.startswith(TRAINING):
-            found.add(_stored(fact, table))
-    return Holding(list(found.held.values()), found.dropped, found.hidden)
+            yield _stored(fact, table)
 
 
 def _stored(fact: RowFact, table: TensorTable) -> Stored:
@@ -221,8 +235,7 @@ class _Collector:
         inside = self._within(stored)
         beyond = stored.times - (inside.times if inside else 0)
         if beyond:
-            reason = "beyond the layers of the configuration: no class loads it"
-            self._drop(stored, beyond, reason, certain=True)
+            self._drop(_without(stored, inside), beyond, BEYOND, certain=True)
         if inside is None:
             return
         if isinstance(stored.fact.logical, Unknown):
@@ -241,8 +254,7 @@ class _Collector:
         known = [(target, found) for target, found in parameters if found is not None]
         if not known:
             # A buffer that is none of its class's persistent ones is never read.
-            reason = "its class has no such parameter"
-            self._drop(stored, stored.times, reason, certain=stored.fact.role == BUFFER)
+            self._drop(stored, stored.times, NO_SUCH, certain=stored.fact.role == BUFFER)
             return
         axes = self._axes(stored, name)
         for at, (target, parameter) in enumerate(known):
@@ -314,8 +326,7 @@ class _Collector:
         return name if self.model_class is None else self.model_class.rename(name).name
 
     def _is_beyond(self, stored: Stored, point: Sequence[int]) -> bool:
-        name = self._renamed(stored.name(point))
-        return any(number_after(name, path) >= count for path, count in self.counts.items())
+        return is_beyond(self._renamed(stored.name(point)), self.counts)
 
     def _drop(self, stored: Stored, count: int, reason: str, *, certain: bool) -> None:
         size = _bytes(stored, count)
@@ -325,6 +336,20 @@ class _Collector:
 def _bytes(stored: Stored, count: int) -> int:
     """Bytes in the file of so many of a row's tensors."""
     return stored.fact.bytes * count // len(stored.fact.row.indices)
+
+
+def _without(stored: Stored, inside: Stored | None) -> Stored:
+    """A row without the numbers that are loaded."""
+    if inside is None:
+        return stored
+    pairs = zip(stored.grid, inside.grid, strict=True)
+    grid = tuple(tuple(n for n in axis if n not in kept) or axis for axis, kept in pairs)
+    return stored._replace(grid=grid)
+
+
+def is_beyond(name: str, counts: Mapping[str, int]) -> bool:
+    """Whether a name of the module tree is in a layer that the class does not build."""
+    return any(number_after(name, path) >= count for path, count in counts.items())
 
 
 def number_after(name: str, path: str) -> int:

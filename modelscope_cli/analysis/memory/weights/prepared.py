@@ -27,7 +27,7 @@ class Prepared(NamedTuple):
     """One model, or one component of a pipeline.
 
     `both_in_file` are tied pairs that the file has twice: its names for both, and the target's
-    own name.
+    own name. `fresh` are those of `held` that the file lacks and loading makes anew.
 
     `made` are buffers that are not in the file (Unknown where the class does not tell), `hidden`
     packed weights that cannot be seen through, `pairs` names of one parameter. `doubts` say why a
@@ -48,6 +48,7 @@ class Prepared(NamedTuple):
     model_class: modules.ClassModules | None
     both_in_file: tuple[tuple[str, str, str], ...] = ()
     hidden: tuple[Hidden, ...] = ()
+    fresh: tuple[str, ...] = ()
 
     def missing(self) -> Iterator[tuple[str, str]]:
         """The parts that are not known as a whole, and why."""
@@ -73,7 +74,7 @@ def prepare(
         return _without_class(rows, table, raw, _why_no_class(raw, model_type, architecture))
     known.look_at(table.names)
     effective = configs.effective(raw)
-    counts = buffers.index_counts(model_type, known.name, effective)
+    counts = buffers.index_counts(model_type, known.name, effective, constants=False)
     found = holding.hold(rows, table, known, counts)
     untied = tied.once(found.held, known.ties, effective)
     active = tied.active(known.ties, effective)
@@ -101,6 +102,7 @@ def prepare(
             (one.stored[0].first(), copy.stored[0].first(), copy.name) for one, copy in untied.pairs
         ),
         tuple(found.hidden),
+        tuple(each.name for each in untied.fresh),
     )
 
 
