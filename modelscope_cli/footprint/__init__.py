@@ -77,7 +77,8 @@ def _of_checkpoint(facts: ModelFacts, asked: Asked, runtime: int, cards: Cards |
     if limit is not None and limit != work.context:
         at_limit = rows.cache_of(model, found[0].dtype, work._replace(context=limit))
     said = asked.context is not None
-    told = (*notes(work, limit), *remarks)
+    warnings = (Note(each.text, warning=True) for each in model.warnings)
+    told = (*notes(work, limit), *remarks, *warnings)
     return Footprint(
         found, model, tensors, totals_of(facts, tensors), work, limit, at_limit, said, runtime,
         told,

@@ -13,6 +13,7 @@ from modelscope_cli.analysis.memory.part import Part
 from modelscope_cli.analysis.memory.weights import amounts, what_if
 from modelscope_cli.analysis.memory.weights.amounts import Amounts, Left
 from modelscope_cli.analysis.memory.weights.prepared import Prepared
+from modelscope_cli.analysis.memory.weights.projections import Contradiction
 from modelscope_cli.dtypes import DTYPES
 from modelscope_cli.facts import Unknown
 
@@ -46,6 +47,7 @@ class Row(NamedTuple):
     left: tuple[Left, ...]
     cache: KVCache | Unknown
     alternatives: tuple[tuple[str, int], ...] = ()
+    doubts: tuple[str, ...] = ()  # why what is loaded is no certainty, one by one
     kv_dtype: str | None = None  # of the cache, where it is not what the request says
     file: str | None = None  # of a GGUF
 
@@ -109,6 +111,17 @@ class Model(NamedTuple):
         """What "auto" loads floats as."""
         return self.components[0].dtype
 
+    @property
+    def warnings(self) -> tuple[Contradiction, ...]:
+        """What is wrong with the checkpoint."""
+        found = (each for component in self.components for each in component.warnings)
+        return tuple(dict.fromkeys(found))
+
+    def spoiled(self, part: str) -> Unknown | None:
+        """Why a part cannot be told: it rests on what the tensors contradict."""
+        found = (each.text for each in self.warnings if part in each.spoils)
+        return next(map(Unknown, found), None)
+
 
 _Running = tuple[KVCache | Unknown, Part]  # the cache, and activations
 
@@ -152,6 +165,7 @@ def _row(model: Model, mode: Mode, work: Workload, run: _Running) -> Row:
         found.left,
         cache,
         tuple(_alternatives(model, mode, found)),
+        _doubts(model, mode),
     )
 
 
@@ -163,7 +177,7 @@ def _training_parts(
     from modelscope_cli.analysis.memory.training.activations import kept as kept_activations
 
     yield step.no_cache()
-    kept = kept_activations(
+    kept = model.spoiled("activations") or kept_activations(
         model.config,
         model.architecture,
         batch=work.batch,
@@ -207,7 +221,7 @@ def _weigh(component: Prepared, packed_by: str | None, mode: Mode) -> Amounts | 
     if packed_by is not None:
         return _of_packed(component, packed_by, mode, plan)
     if mode.scheme is None:
-        return amounts.plain(component.held, plan)
+        return amounts.plain(component.weighed, plan)
     judged = component.judged if mode.transformers >= 5 else what_if.before_fusing(component)
     return amounts.quantized(judged, plan, mode.scheme, double_quant=mode.double_quant)
 
@@ -217,11 +231,11 @@ def _of_packed(
 ) -> Amounts | Unknown:
     """Of a checkpoint that is quantized already."""
     if mode.scheme is None and mode.bits != modes.STORED:
-        return amounts.plain(component.held, plan)
+        return amounts.plain(component.weighed, plan)
     if mode.scheme is not None and modes.bits_of(packed_by) != mode.bits:
         return Unknown(f"the checkpoint is packed by {packed_by}: quantize the original")
     by_bitsandbytes = packed_by in amounts.BITSANDBYTES
-    return amounts.as_stored(component.held, plan, keeps_weight_dtype=by_bitsandbytes)
+    return amounts.as_stored(component.weighed, plan, keeps_weight_dtype=by_bitsandbytes)
 
 
 def _loaded_parts(model: Model, mode: Mode, found: Amounts) -> Iterator[Part]:
@@ -233,18 +247,24 @@ def _loaded_parts(model: Model, mode: Mode, found: Amounts) -> Iterator[Part]:
 
 def why_estimate(model: Model, mode: Mode) -> str | None:
     """Why a row's weights are no certainty; None where they are exact."""
+    return "; ".join(_doubts(model, mode)) or None
+
+
+def _doubts(model: Model, mode: Mode) -> tuple[str, ...]:
     if mode.scheme is not None and mode.scheme not in amounts.BITSANDBYTES:
-        return f"{mode.scheme} as ideal packing of every linear layer"
+        return (f"{mode.scheme} as ideal packing of every linear layer",)
     if mode.transformers < 5 and mode.scheme is not None:
-        return "transformers 4 by the names in the file, not by its own classes"
+        return ("transformers 4 by the names in the file, not by its own classes",)
     if model.packed_by is not None and mode.scheme is None and mode.bits != modes.STORED:
-        return _DEQUANTIZED
-    doubts = [doubt for component in model.components for doubt in component.doubts]
-    return "; ".join(dict.fromkeys(doubts)) or None
+        return (_DEQUANTIZED,)
+    doubts = (doubt for component in model.components for doubt in component.doubts)
+    return tuple(dict.fromkeys(doubts))
 
 
 def cache_of(model: Model, dtype: str, work: Workload) -> KVCache | Unknown:
     """The KV cache where floats are `dtype`."""
+    if (why := model.spoiled("kv_cache")) is not None:
+        return why
     bits = DTYPES[work.kv_dtype or dtype].bits
     return kv_cache(
         model.config,
@@ -264,6 +284,8 @@ def _cache_part(cache: KVCache | Unknown) -> Part:
 
 
 def _activations(model: Model, dtype: str, work: Workload) -> Part:
+    if (why := model.spoiled("activations")) is not None:
+        return Part("activations", why, "estimate", why.reason)
     found = estimate_activations(
         model.config,
         model.architecture,

@@ -13,6 +13,7 @@ from modelscope_cli.facts import Note, Unknown
 from modelscope_cli.footprint.result import Footprint
 from modelscope_cli.report import Cell, Column, Fields, Lines, Section, Table
 from modelscope_cli.reports.memory.document import card_bytes
+from modelscope_cli.reports.reasons import reasons
 from modelscope_cli.units import counted, short_count, size_text
 
 if TYPE_CHECKING:
@@ -189,8 +190,7 @@ class Shown:
         if not found.context_said and not isinstance(self.top.cache, Unknown):
             limit = "" if found.limit is None else f" of {found.limit:,} possible"
             yield Note(f"context {found.work.context:,}{limit}; --context N asks for another")
-        for reason in dict.fromkeys(part.reason for part in self.top.parts if part.reason):
-            yield Note(reason)
+        yield from reasons(self.top, found.notes)
         for part in self.top.parts:
             if part.note:
                 yield Note(f"{_TITLES[part.part]}: {part.note}")

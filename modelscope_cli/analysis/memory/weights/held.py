@@ -15,6 +15,7 @@ from modelscope_cli.facts import Shape, TensorTable
 from modelscope_cli.knowledge.modules import Parameter, Renamed
 from modelscope_cli.schemes.base import Logical
 
+BEYOND = "beyond the layers of the configuration: no class loads it"
 UNTOLD = "untold"  # the kind of a parameter whose class is not known
 _NUMBER = re.compile(r"(?:(?<=\.)|^)\d+(?=\.|$)")
 _MOST_DIGITS = 12
@@ -211,8 +212,7 @@ class _Collector:
         inside = self._within(stored)
         beyond = stored.times - (inside.times if inside else 0)
         if beyond:
-            reason = "beyond the layers of the configuration: no class loads it"
-            self._drop(stored, beyond, reason, certain=True)
+            self._drop(stored, beyond, BEYOND, certain=True)
         if inside is not None:
             self._add(inside)
 
