@@ -107,9 +107,8 @@ def _looked_deeper(facts: ModelFacts, found: Footprint, deeper: Deeper) -> Footp
     if deeper.code:
         from modelscope_cli.analysis.memory import code
 
-        name = found.model.components[0].class_name
-        call = code.call(facts.ref, name, found.top, on_cards=bool(found.on_cards))
-        found = found._replace(code=call)
+        asked = code.Asked(facts.ref, found.model, found.top, bool(found.on_cards))
+        found = found._replace(code=code.call(asked))
     if deeper.exact:
         from modelscope_cli import comparing
 
