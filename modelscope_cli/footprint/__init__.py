@@ -12,7 +12,7 @@ from modelscope_cli.errors import UsageError
 from modelscope_cli.facts import ModelFacts, Note
 from modelscope_cli.footprint.models import examined, model_of, totals_of
 from modelscope_cli.footprint.result import Footprint
-from modelscope_cli.footprint.workload import notes, require_cache_dtype, workload
+from modelscope_cli.footprint.workload import notes, require_cache_dtype, unused, workload
 
 if TYPE_CHECKING:
     from modelscope_cli.analysis.memory.cards.devices import Cards
@@ -78,7 +78,7 @@ def _of_checkpoint(facts: ModelFacts, asked: Asked, runtime: int, cards: Cards |
         at_limit = rows.cache_of(model, found[0].dtype, work._replace(context=limit))
     said = asked.context is not None
     warnings = (Note(each.text, warning=True) for each in model.warnings)
-    told = (*notes(work, limit), *remarks, *warnings)
+    told = (*notes(work, limit), *unused(work, model.config), *remarks, *warnings)
     return Footprint(
         found, model, tensors, totals_of(facts, tensors), work, limit, at_limit, said, runtime,
         told,

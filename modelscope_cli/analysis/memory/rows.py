@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelscope_cli.analysis import adapters
 from modelscope_cli.analysis.memory import modes
 from modelscope_cli.analysis.memory.activations import estimate as estimate_activations
 from modelscope_cli.analysis.memory.kv.cache import KVCache, kv_cache
@@ -118,9 +119,9 @@ class Model(NamedTuple):
         return tuple(dict.fromkeys(found))
 
     def spoiled(self, part: str) -> Unknown | None:
-        """Why a part cannot be told: it rests on what the tensors contradict."""
+        """Why a part cannot be told: an adapter's alone, or the tensors contradict its numbers."""
         found = (each.text for each in self.warnings if part in each.spoils)
-        return next(map(Unknown, found), None)
+        return adapters.told(self.config) or next(map(Unknown, found), None)
 
 
 _Running = tuple[KVCache | Unknown, Part]  # the cache, and activations
@@ -216,6 +217,8 @@ def weigh(model: Model, mode: Mode) -> Amounts | Unknown:
 
 def _weigh(component: Prepared, packed_by: str | None, mode: Mode) -> Amounts | Unknown:
     plan = component.plan(mode.float_dtype(component.dtype))
+    if mode.scheme is not None and (adapter := adapters.kind_of(component.config)):
+        return Unknown(f"a {adapter} adapter stays in floats: what is packed is its model")
     if mode.scheme is not None and mode.scheme not in amounts.BITSANDBYTES:
         return what_if.ideal(component, plan, mode.scheme)
     if packed_by is not None:

@@ -167,11 +167,31 @@ class Shown:
             return f"unknown: {cache.reason}"
         if not cache.layers:
             return cache.note or "none"
-        text = f"{size_text(cache.bytes_per_token)} a token: "
+        text = f"{self._price_of_a_token(cache)}: "
         text += f"{found.work.context:,} -> {size_text(cache.bytes)}"
         if isinstance(found.at_limit, KVCache):
             text += f", {found.limit:,} (limit) -> {size_text(found.at_limit.bytes)}"
         return text
+
+    def _price_of_a_token(self, cache: KVCache) -> str:
+        """`384 KiB a token`, `384 KiB a token up to 2,047, then 0 B`: windows fill up."""
+        now = cache.bytes_per_token
+        at = self._cache_at
+        first = at(1) if self.found.model.config else now
+        if first == now:
+            return f"{size_text(now)} a token"
+        more, last = 1, self.found.work.context  # the price is `first` at one, `now` at the other
+        while last - more > 1:
+            middle = (more + last) // 2
+            more, last = (more, middle) if at(middle) == now else (middle, last)
+        falling = "" if at(more) == first else "falling, "
+        return f"{size_text(first)} a token up to {last:,}, {falling}then {size_text(now)}"
+
+    def _cache_at(self, context: int) -> int:
+        """What one token more adds after so many."""
+        work = self.found.work._replace(context=context)
+        cache = rows.cache_of(self.found.model, self.top.dtype, work)
+        return 0 if isinstance(cache, Unknown) else cache.bytes_per_token
 
     def _remarks(self) -> Iterator[str]:
         for row in self.found.rows:

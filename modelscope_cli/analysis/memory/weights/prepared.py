@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelscope_cli.analysis import adapters
 from modelscope_cli.analysis.load_dtype import load_dtype
 from modelscope_cli.analysis.memory.weights import (
     contradictions,
@@ -212,6 +213,8 @@ def _why_no_class(
     config: Mapping[str, Any], model_type: str | None, architecture: str | None
 ) -> str:
     by_name = "linear layers are told by their names, buffers that are not in the file left out"
+    if (adapter := adapters.told(config)) is not None:
+        return adapter.reason
     if not config:
         return f"no configuration says which class loads it: {by_name}"
     if "auto_map" in config:
