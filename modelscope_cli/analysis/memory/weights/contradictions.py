@@ -62,7 +62,7 @@ def _embeddings(held: Sequence[Held], config: Mapping[str, Any]) -> Iterator[str
     known = set(_integers(config))
     width = next((key for level in _levels(config) for key in _WIDTHS if key in level), None)
     for each in held:
-        if each.kind != "embedding" or not each.is_matrix:
+        if each.kind != "embedding" or not each.is_matrix or not each.is_as_in_file:
             continue
         shape = each.stored[0].shape
         wrong = [size for size in shape if not _is_told(size, known, config)]

@@ -24,6 +24,11 @@ _PATTERNS = (
 )  # fmt: skip
 
 
+# Kinds of which no layer is the only one to have, or to lack, one by design: T5's first layer has
+# an embedding of positions, Zaya's first router no scale of the one before it.
+_IN_EVERY_LAYER = ("linear", "conv1d", "sublinear", "norm")
+
+
 class Missing(NamedTuple):
     """`held` are parameters as large as their neighbours', `warning` says so."""
 
@@ -115,7 +120,7 @@ def _of_stack(stack: _Stack, count: int, config: Mapping[str, Any]) -> Iterator[
         return  # some have what the usual one does not: no two of a kind
     for template, one in like.items():
         lacking = [n for n in range(count) if template not in stack.layers.get(n, {})]
-        if lacking and not (one.kind == "embedding" and uneven):
+        if lacking and (not uneven or one.kind in _IN_EVERY_LAYER):
             yield _copied(one, stack.place, lacking)
 
 

@@ -90,11 +90,9 @@ def prepare(
     facts = buffers.non_persistent(model_type, known.name, effective)
     lacking = missing.made_anew(untied.held, counts, effective)
     made = buffers_made(facts, [*untied.held, *lacking.held])
-    warnings = [
-        *map(Contradiction, _fresh(untied)),
-        *_warnings(raw, known, untied.held, lacking, counts, effective),
-    ]
-    unused = missing.unused(found.dropped, counts, effective)
+    warnings = [*_warnings(raw, known, untied.held, lacking, counts, effective)]
+    sure = not modules.differs_by(known.model_type)  # else its layers are not told right
+    unused = missing.unused(found.dropped, counts, effective) if sure else None
     return Prepared(
         untied.held,
         [*linear.judge(untied.held, skip), *map(_unpacked, lacking.held)],
@@ -274,6 +272,7 @@ def _doubts(
             f"{copy.name} and {one.name} are both in the file: taken as tied, as the "
             "configuration says; transformers ties them only if their values are equal"
         )
+    doubts += _fresh(untied)
     if isinstance(made, Unknown):
         doubts.append(f"buffers that are not in the file are left out: {made.reason}")
     if off := modules.differs_by(known.model_type):

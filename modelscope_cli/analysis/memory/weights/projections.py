@@ -27,6 +27,7 @@ CACHE, ACTIVATIONS = "kv_cache", "activations"
 _TOKENS = 64  # any number; what the cache holds of so many tells its width
 _PLAIN = ("full", "sliding")  # kinds of cache that hold what the two projections give
 _VALUES = {"k_proj": "v_proj", "key": "value", "k": "v"}  # the modules of keys, and of values
+_LINEAR = "linear"  # attention of that kind keeps states, whose widths are others
 _GATES = (".mlp.gate_proj", ".mlp.up_proj")
 _INNER = "intermediate_size"
 _DEEPEST = 4  # configurations within configurations
@@ -133,7 +134,7 @@ def _pairs(held: Sequence[Held]) -> Iterator[tuple[Held, Held]]:
     for each in held:
         parent, _, leaf = each.module.rpartition(".")
         values = _VALUES.get(leaf)
-        if values is None or not each.is_matrix:
+        if values is None or not each.is_matrix or not each.is_as_in_file or _LINEAR in parent:
             continue
         place = each.first_module.removesuffix(leaf) + values
         other = there.get((f"{parent}.{values}.weight", each.axes, place))

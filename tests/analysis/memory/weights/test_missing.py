@@ -45,7 +45,7 @@ def test_layers_that_may_differ_are_not_filled_up() -> None:
     assert found(alike, rows).anew != ()
 
 
-def test_a_head_that_the_file_lacks_is_a_warning() -> None:
+def test_a_head_that_the_file_lacks_is_told() -> None:
     prepared = found(CONFIG, [row for row in ROWS if row[0] != "lm_head.weight"])
-    assert "the file has no lm_head.weight" in prepared.warnings[0].text
+    assert "the file has no lm_head.weight" in prepared.doubts[0]
     assert _weights(prepared) == _weights(found(CONFIG))
