@@ -209,6 +209,8 @@ class Shown:
         found = self.found
         if not found.context_said and not isinstance(self.top.cache, Unknown):
             limit = "" if found.limit is None else f" of {found.limit:,} possible"
+            if found.work.context == found.limit:
+                limit = ", all that is possible"
             yield Note(f"context {found.work.context:,}{limit}; --context N asks for another")
         yield from reasons(self.top, found.notes)
         for part in self.top.parts:
