@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from modelscope_cli.analysis.memory.kv.settings import quoted
 from modelscope_cli.facts import Unknown
 from modelscope_cli.knowledge import configs
 
@@ -30,7 +31,15 @@ def layer_counts(config: Mapping[str, Any] | None) -> dict[str, int] | Unknown:
     else:
         found = {MAIN: _first(whole, _KEYS)}
     counts = {name: count for name, count in found.items() if count is not None}
-    return counts or _nested(whole) or Unknown("the configuration does not say")
+    return counts or _nested(whole) or _why_none(whole)
+
+
+def _why_none(config: Mapping[str, Any]) -> Unknown:
+    """The value that is no number of layers, where there is one."""
+    for key in _KEYS + _DECODER:
+        if config.get(key) is not None:
+            return Unknown(f"{key} is {quoted(config[key])}")
+    return Unknown("the configuration does not say")
 
 
 def _nested(config: Mapping[str, Any], depth: int = 0) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.experts import levels
 from modelscope_cli.analysis.load_dtype import is_cast, load_dtype
+from modelscope_cli.analysis.memory.kv.settings import quoted
 from modelscope_cli.analysis.roles import TRAINING, RowFact
 from modelscope_cli.dtypes import DType
 from modelscope_cli.facts import TensorTable, Unknown
@@ -219,6 +220,8 @@ def _config_ties(config: Mapping[str, Any] | None) -> bool | Unknown:
         value = level.get("tie_word_embeddings")
         if isinstance(value, bool):
             return value
+        if value is not None:
+            return Unknown(f"tie_word_embeddings is {quoted(value)}, not true or false")
     return Unknown(
         "both embeddings are in the file; the configuration leaves tie_word_embeddings to the "
         "model class"

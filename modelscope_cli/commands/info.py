@@ -5,8 +5,10 @@
 from collections.abc import Mapping
 
 from modelscope_cli import footprint, load, model_card
+from modelscope_cli.analysis import adapters
 from modelscope_cli.analysis.layer_counts import MAIN, layer_counts
 from modelscope_cli.analysis.memory import request
+from modelscope_cli.analysis.memory.kv.limits import why_no_limit
 from modelscope_cli.analysis.memory.rows import DEFAULT_RUNTIME
 from modelscope_cli.errors import NotFound
 from modelscope_cli.facts import ModelFacts, Note, Unknown
@@ -60,7 +62,7 @@ def _card(facts: ModelFacts, how: load.How) -> reports.Card:
 def _no_limit(facts: ModelFacts) -> Unknown:
     if facts.config is None and not _metadata(facts):
         return Unknown("there is no configuration")
-    return Unknown("the configuration sets no limit")
+    return adapters.told(facts.config or {}) or why_no_limit(facts.config or {})
 
 
 def _as_stored() -> request.Asked:
@@ -86,6 +88,9 @@ def _type(facts: ModelFacts) -> str | Unknown:
     found = (facts.config or {}).get("model_type") or _metadata(facts).get("general.architecture")
     if isinstance(found, str) and found:
         return found
+    if (kind := adapters.kind_of(facts.config or {})) is not None:
+        base = adapters.base_of(facts.config or {})
+        return f"{kind} adapter" + (f" of {base}" if base else "")
     kinds = [part.type or part.name for part in facts.components]
     if kinds:
         return f"a pipeline of {', '.join(kinds)}"
@@ -102,4 +107,4 @@ def _layers(facts: ModelFacts) -> Mapping[str, int] | Unknown:
     blocks = metadata.get(f"{metadata.get('general.architecture')}{_BLOCKS}")
     if isinstance(blocks, int):
         return {MAIN: blocks}
-    return layer_counts(facts.config)
+    return adapters.told(facts.config or {}) or layer_counts(facts.config)

@@ -205,6 +205,7 @@ def command(
     from modelscope_cli.reports import memory as reports
 
     request.contradictions(gpus=cards.gpus, check=cards.check, fits=_to_fit(run))
+    request.needs_training(training.train, _changed(training))
     runtime = request.size("--runtime", run.runtime)
     asked = request.asked(
         **weights._asdict(),
@@ -235,6 +236,13 @@ def _trained(asked: Training) -> "StepTraining | None":
     return Step(
         asked.train, asked.optimizer, asked.gradient_checkpointing, asked.lora_rank, targets
     )
+
+
+def _changed(training: Training) -> list[str]:
+    """The flags of options that are not as by default."""
+    pairs = zip(training._fields, training, Training(), strict=True)
+    changed = (field for field, value, default in pairs if value != default and field != "train")
+    return ["--" + field.replace("_", "-") for field in changed]
 
 
 def _to_fit(run: Run) -> list[str]:

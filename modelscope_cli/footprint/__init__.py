@@ -12,7 +12,7 @@ from modelscope_cli.errors import UsageError
 from modelscope_cli.facts import ModelFacts, Note
 from modelscope_cli.footprint.models import declared_notes, examined, model_of, totals_of
 from modelscope_cli.footprint.result import Footprint
-from modelscope_cli.footprint.workload import notes, require_cache_dtype, workload
+from modelscope_cli.footprint.workload import notes, require_cache_dtype, unused, workload
 
 if TYPE_CHECKING:
     from modelscope_cli.analysis.memory.cards.devices import Cards
@@ -77,7 +77,9 @@ def _of_checkpoint(facts: ModelFacts, asked: Asked, runtime: int, cards: Cards |
     if limit is not None and limit != work.context:
         at_limit = rows.cache_of(model, found[0].dtype, work._replace(context=limit))
     said = asked.context is not None
-    told = (*notes(work, limit), *remarks, *declared_notes(model, tensors.rows))
+    warnings = (Note(each.text, warning=True) for each in model.warnings)
+    declared = declared_notes(model, tensors.rows)
+    told = (*notes(work, limit), *unused(work, model.config), *remarks, *declared, *warnings)
     return Footprint(
         found, model, tensors, totals_of(facts, tensors), work, limit, at_limit, said, runtime,
         told,
@@ -106,9 +108,8 @@ def _looked_deeper(facts: ModelFacts, found: Footprint, deeper: Deeper) -> Footp
     if deeper.code:
         from modelscope_cli.analysis.memory import code
 
-        name = found.model.components[0].class_name
-        call = code.call(facts.ref, name, found.top, on_cards=bool(found.on_cards))
-        found = found._replace(code=call)
+        asked = code.Asked(facts.ref, found.model, found.top, bool(found.on_cards))
+        found = found._replace(code=code.call(asked))
     if deeper.exact:
         from modelscope_cli import comparing
 

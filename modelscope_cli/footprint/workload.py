@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from modelscope_cli.analysis.memory.request import GGML_CACHES, MAX, Asked
 from modelscope_cli.analysis.memory.rows import Workload
 from modelscope_cli.errors import UsageError
 from modelscope_cli.facts import Note
+from modelscope_cli.knowledge import configs
 
 DEFAULT_CONTEXT = 4096
+
+
+def unused(work: Workload, config: Mapping[str, Any]) -> tuple[Note, ...]:
+    """A note where tokens of an encoder are told to a model that has none."""
+    decoder = configs.text(config)
+    sees = (
+        configs.effective(config).get("is_encoder_decoder") or "cross_attention_layers" in decoder
+    )
+    if work.encoder_context is None or sees:
+        return ()
+    return (Note("--encoder-context changes nothing: the model's decoder looks at no encoder"),)
 
 
 def notes(work: Workload, limit: int | None) -> tuple[Note, ...]:

@@ -79,6 +79,13 @@ def index_counts(
     }
 
 
+def scopes(
+    model_type: str | None, architecture: str | None, config: Mapping[str, Any]
+) -> Mapping[str, Mapping[str, Any]]:
+    """The models within one and itself: where each is (with its dot), and its configuration."""
+    return {part.path: part.config for part in _parts(model_type, architecture, config)}
+
+
 class _Part:
     """A class of the table at `path` of the model (with its dot), and its configuration."""
 

@@ -73,7 +73,10 @@ def exact_run(
             with limits.time_limit(seconds):
                 return _first_that_runs(libraries, made, size, device)
         except limits.TooMuch as stopped:
-            return Unknown(f"the forward of {made.class_name} on meta was {stopped}")
+            return Unknown(
+                f"the forward of {made.class_name} on meta was {stopped}: a shorter "
+                "--context takes less (without kernels, states go token by token)"
+            )
         except Exception as error:
             return Unknown(f"{libraries.name} cannot run {made.class_name}: {first_line(error)}")
 

@@ -12,6 +12,7 @@ from modelscope_cli.analysis.params import Params
 from modelscope_cli.facts import ModelFacts, ModelRef, Note, Unknown
 from modelscope_cli.report import AtLeast, Cell, Column, Fields, Report, Section, Table
 from modelscope_cli.reports.objects import with_unknowns
+from modelscope_cli.reports.reasons import reasons
 from modelscope_cli.titles import title
 from modelscope_cli.units import short_count
 
@@ -179,8 +180,7 @@ def _where(ref: ModelRef) -> str:
 
 def _notes(card: Card) -> Iterator[Note]:
     """Why figures are no certainty, and what was assumed."""
-    for reason in dict.fromkeys(part.reason for part in card.row.parts if part.reason):
-        yield Note(reason)
+    yield from reasons(card.row, card.notes)
     yield Note("mscope memory tells what quantization, another context or more cards change")
 
 

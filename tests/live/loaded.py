@@ -26,8 +26,10 @@ def _tensors(model: Any) -> Iterator[tuple[str, Any]]:
             yield from (("quantization", tensor) for tensor in _state(state))
     for module in model.modules():
         if type(module).__name__ == "Linear8bitLt":
-            in_state = module.state.SCB
-            yield "quantization", module.weight.SCB if in_state is None else in_state
+            scales = module.state.SCB
+            scales = getattr(module.weight, "SCB", None) if scales is None else scales
+            if scales is not None:  # a weight that was made anew is not packed
+                yield "quantization", scales
     yield from (("buffers", buffer) for buffer in model.buffers())
 
 

@@ -94,10 +94,13 @@ def estimate(
 
 def _note(config: Mapping[str, Any], known: Factors, sizes: Widths) -> str:
     if known is GENERIC:
-        return f"model type {str(config.get('model_type'))[:_SHOWN]} taken for a plain decoder"
+        named = str(config.get("model_type"))[:_SHOWN]
+        return f"activations are a plain decoder's: nothing is known of model type {named}"
     if known.given == "sound" and not sizes.frames:
-        return "of ten seconds of sound, by a factor measured on the meta device"
-    return "widths of its layers by factors measured on the meta device; no workspace of kernels"
+        return "activations are estimated for ten seconds of sound"
+    return (
+        "activations are estimated from layer widths, without what GPU kernels need for themselves"
+    )
 
 
 _SHOWN = 40  # characters of a model type

@@ -82,7 +82,8 @@ def _scheme(typed: str, bits: str | None) -> str:
 
     scheme = typed.strip().lower()
     if scheme not in packing.SCHEME_NAMES:
-        near = did_you_mean(scheme, packing.SCHEME_NAMES)
+        there_are = f"there are: {', '.join(packing.SCHEME_NAMES)}"
+        near = did_you_mean(scheme, packing.SCHEME_NAMES) or there_are
         raise UsageError(f"--quant: {typed!r} is no packing scheme", near)
     if bits is not None and modes.bits_of(scheme) != bits:
         raise UsageError(f"--bits {bits} and --quant {scheme} contradict each other")
@@ -146,6 +147,17 @@ def size(flag: str, typed: str) -> int:
     unit = (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " ")
     whole, _, part = found[1].partition(".")
     return int(int(whole + part) * unit // 10 ** len(part))
+
+
+def needs_training(train: str | None, given: Sequence[str]) -> None:
+    """Options of a training that is none, or of LoRA without it. Raises UsageError."""
+    if not given or train == "lora":
+        return
+    lora = [flag for flag in given if flag.startswith("--lora")]
+    if train is None:
+        raise UsageError(f"{given[0]} is of training", "--train full, --train lora")
+    if lora:
+        raise UsageError(f"{lora[0]} is of LoRA", "--train lora")
 
 
 def contradictions(*, gpus: str | None, check: bool, fits: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelscope_cli.analysis import adapters
 from modelscope_cli.analysis.memory import modes, quantizers
 from modelscope_cli.analysis.memory.activations import estimate as estimate_activations
 from modelscope_cli.analysis.memory.kv.cache import KVCache, kv_cache
@@ -15,6 +16,7 @@ from modelscope_cli.analysis.memory.weights import amounts, what_if
 from modelscope_cli.analysis.memory.weights.amounts import Amounts, Left
 from modelscope_cli.analysis.memory.weights.held import Held
 from modelscope_cli.analysis.memory.weights.prepared import Prepared
+from modelscope_cli.analysis.memory.weights.projections import Contradiction
 from modelscope_cli.analysis.opaque import method_of
 from modelscope_cli.dtypes import DTYPES
 from modelscope_cli.facts import Unknown
@@ -49,6 +51,7 @@ class Row(NamedTuple):
     left: tuple[Left, ...]
     cache: KVCache | Unknown
     alternatives: tuple[tuple[str, int], ...] = ()
+    doubts: tuple[str, ...] = ()  # why what is loaded is no certainty, one by one
     kv_dtype: str | None = None  # of the cache, where it is not what the request says
     file: str | None = None  # of a GGUF
 
@@ -148,6 +151,17 @@ class Model(NamedTuple):
         """What "auto" loads floats as."""
         return self.components[0].dtype
 
+    @property
+    def warnings(self) -> tuple[Contradiction, ...]:
+        """What is wrong with the checkpoint."""
+        found = (each for component in self.components for each in component.warnings)
+        return tuple(dict.fromkeys(found))
+
+    def spoiled(self, part: str) -> Unknown | None:
+        """Why a part cannot be told: an adapter's alone, or the tensors contradict its numbers."""
+        found = (each.text for each in self.warnings if part in each.spoils)
+        return adapters.told(self.config) or next(map(Unknown, found), None)
+
 
 _Running = tuple[KVCache | Unknown, Part]  # the cache, and activations
 
@@ -196,6 +210,7 @@ def _row(model: Model, mode: Mode, work: Workload, run: _Running) -> Row:
         found.left,
         cache,
         tuple(_alternatives(model, mode, found)),
+        _doubts(model, mode),
     )
 
 
@@ -207,7 +222,7 @@ def _training_parts(
     from modelscope_cli.analysis.memory.training.activations import kept as kept_activations
 
     yield step.no_cache()
-    kept = kept_activations(
+    kept = model.spoiled("activations") or kept_activations(
         model.config,
         model.architecture,
         batch=work.batch,
@@ -257,6 +272,8 @@ def _unheld(component: Prepared, mode: Mode) -> Amounts:
 
 def _weigh(component: Prepared, model: Model, mode: Mode) -> Amounts | Unknown:
     plan = component.plan(mode.float_dtype(component.dtype))
+    if mode.scheme is not None and (adapter := adapters.kind_of(component.config)):
+        return Unknown(f"a {adapter} adapter stays in floats: what is packed is its model")
     if mode.scheme is not None and component.hidden:
         return Unknown(f"the checkpoint is packed by {model.packed_by}: quantize the original")
     if mode.scheme is not None and mode.scheme not in amounts.BITSANDBYTES:
@@ -264,7 +281,7 @@ def _weigh(component: Prepared, model: Model, mode: Mode) -> Amounts | Unknown:
     if model.packed_by is not None:
         return _of_packed(component, model, mode, plan)
     if mode.scheme is None:
-        return amounts.plain(component.held, plan)
+        return amounts.plain(component.weighed, plan)
     judged = component.judged if mode.transformers >= 5 else what_if.before_fusing(component)
     return amounts.quantized(judged, plan, mode.scheme, double_quant=mode.double_quant)
 
@@ -275,7 +292,7 @@ def _of_packed(
     """Of a checkpoint that is quantized already."""
     packed_by = model.packed_by or ""
     if mode.scheme is None and mode.bits != modes.STORED:
-        return amounts.plain(component.held, plan)
+        return amounts.plain(component.weighed, plan)
     if mode.scheme is not None and modes.bits_of(packed_by) != mode.bits:
         return Unknown(f"the checkpoint is packed by {packed_by}: quantize the original")
     by_bitsandbytes = packed_by in amounts.BITSANDBYTES
@@ -288,12 +305,12 @@ def _of_packed(
         return default if reason == quantizers.STORED_SO and default else reason
 
     return amounts.as_stored(
-        component.held, plan, keeps_weight_dtype=by_bitsandbytes, why_left=why_left
+        component.weighed, plan, keeps_weight_dtype=by_bitsandbytes, why_left=why_left
     )
 
 
 def _loaded_parts(model: Model, mode: Mode, found: Amounts) -> Iterator[Part]:
-    reason = _why_estimate(model, mode)
+    reason = "; ".join(_doubts(model, mode)) or None
     basis = "exact" if reason is None else "estimate"
     missing = dict(found.missing)
     for part in LOADED:
@@ -323,24 +340,26 @@ def _quantized(found: Amounts) -> tuple[int | Unknown, int | Unknown]:
 
 def why_estimate(model: Model, mode: Mode) -> str | None:
     """Why what is loaded is no certainty; None where it is exact."""
-    missing = [why for component in model.components for _, why in component.missing()]
-    return _why_estimate(model, mode) or "; ".join(dict.fromkeys(missing)) or None
+    missing = (why for component in model.components for _, why in component.missing())
+    return "; ".join(dict.fromkeys((*_doubts(model, mode), *missing))) or None
 
 
-def _why_estimate(model: Model, mode: Mode) -> str | None:
+def _doubts(model: Model, mode: Mode) -> tuple[str, ...]:
     """The same of what is known of it."""
     if mode.scheme is not None and mode.scheme not in amounts.BITSANDBYTES:
-        return f"{mode.scheme} as ideal packing of every linear layer"
+        return (f"{mode.scheme} as ideal packing of every linear layer",)
     if mode.transformers < 5 and mode.scheme is not None:
-        return "transformers 4 by the names in the file, not by its own classes"
+        return ("transformers 4 by the names in the file, not by its own classes",)
     if model.packed_by is not None and mode.scheme is None and mode.bits != modes.STORED:
-        return _DEQUANTIZED
-    doubts = [doubt for component in model.components for doubt in component.doubts]
-    return "; ".join(dict.fromkeys(doubts)) or None
+        return (_DEQUANTIZED,)
+    doubts = (doubt for component in model.components for doubt in component.doubts)
+    return tuple(dict.fromkeys(doubts))
 
 
 def cache_of(model: Model, dtype: str, work: Workload) -> KVCache | Unknown:
     """The KV cache where floats are `dtype`."""
+    if (why := model.spoiled("kv_cache")) is not None:
+        return why
     bits = DTYPES[work.kv_dtype or dtype].bits
     return kv_cache(
         model.config,
@@ -369,6 +388,8 @@ def _of_dtype(part: Part, model: Model, mode: Mode) -> Part:
 
 
 def _activations(model: Model, dtype: str, work: Workload) -> Part:
+    if (why := model.spoiled("activations")) is not None:
+        return Part("activations", why, "estimate", why.reason)
     found = estimate_activations(
         model.config,
         model.architecture,

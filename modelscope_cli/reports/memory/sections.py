@@ -14,6 +14,7 @@ from modelscope_cli.facts import Note, Unknown
 from modelscope_cli.footprint.result import Footprint
 from modelscope_cli.report import AtLeast, Cell, Column, Fields, Lines, Section, Table
 from modelscope_cli.reports.memory.document import card_bytes
+from modelscope_cli.reports.reasons import reasons
 from modelscope_cli.units import counted, short_count, size_text
 
 if TYPE_CHECKING:
@@ -163,11 +164,31 @@ class Shown:
             return f"unknown: {cache.reason}"
         if not cache.layers:
             return cache.note or "none"
-        text = f"{size_text(cache.bytes_per_token)} a token: "
+        text = f"{self._price_of_a_token(cache)}: "
         text += f"{found.work.context:,} -> {size_text(cache.bytes)}"
         if isinstance(found.at_limit, KVCache):
             text += f", {found.limit:,} (limit) -> {size_text(found.at_limit.bytes)}"
         return text
+
+    def _price_of_a_token(self, cache: KVCache) -> str:
+        """`384 KiB a token`, `384 KiB a token up to 2,047, then 0 B`: windows fill up."""
+        now = cache.bytes_per_token
+        at = self._cache_at
+        first = at(1) if self.found.model.config else now
+        if first == now:
+            return f"{size_text(now)} a token"
+        more, last = 1, self.found.work.context  # the price is `first` at one, `now` at the other
+        while last - more > 1:
+            middle = (more + last) // 2
+            more, last = (more, middle) if at(middle) == now else (middle, last)
+        falling = "" if at(more) == first else "falling, "
+        return f"{size_text(first)} a token up to {last:,}, {falling}then {size_text(now)}"
+
+    def _cache_at(self, context: int) -> int:
+        """What one token more adds after so many."""
+        work = self.found.work._replace(context=context)
+        cache = rows.cache_of(self.found.model, self.top.dtype, work)
+        return 0 if isinstance(cache, Unknown) else cache.bytes_per_token
 
     def _remarks(self) -> Iterator[str]:
         for row in self.found.rows:
@@ -201,12 +222,12 @@ class Shown:
         found = self.found
         if not found.context_said and not isinstance(self.top.cache, Unknown):
             limit = "" if found.limit is None else f" of {found.limit:,} possible"
+            if found.work.context == found.limit:
+                limit = ", all that is possible"
             yield Note(f"context {found.work.context:,}{limit}; --context N asks for another")
         if found.on_cards:
             yield from _of_cards(found.on_cards[0])
-        known = (part for part in self.top.parts if not isinstance(part.bytes, Unknown))
-        for reason in dict.fromkeys(part.reason for part in known if part.reason):
-            yield Note(reason)
+        yield from reasons(self.top, found.notes)
         for part in self.top.parts:
             if part.note and not _is_of_weights(part, self.top):
                 yield Note(f"{_TITLES[part.part]}: {part.note}")

@@ -7,8 +7,11 @@ import ast
 import pytest
 
 from modelscope_cli.analysis.memory import code, modes
-from modelscope_cli.analysis.memory.rows import Row
+from modelscope_cli.analysis.memory.part import Part
+from modelscope_cli.analysis.memory.rows import Model, Row
 from modelscope_cli.facts import ModelRef, Unknown
+from modelscope_cli.sources.builtin import NAMES
+from tests.analysis.memory.weights.test_contradictions import CONFIG, found
 
 LOCAL = ModelRef("./m", "directory", path="/models/m")
 HUB = ModelRef("org/m@x", "cache", id="org/m", revision="a" * 40)
@@ -23,10 +26,31 @@ def _row(
     return Row(mode, used, "", (), 0, 0, (), Unknown("not asked"))
 
 
-def _call(row: Row, ref: ModelRef = LOCAL, *, on_cards: bool = False) -> str:
-    found = code.call(ref, "LlamaForCausalLM", row, on_cards=on_cards)
-    assert isinstance(found, str)
-    return found
+MODEL = Model((found(CONFIG),), CONFIG, "LlamaForCausalLM")
+
+
+def _said(
+    row: Row, ref: ModelRef = LOCAL, model: Model = MODEL, *, on_cards: bool = False
+) -> str | Unknown:
+    return code.call(code.Asked(ref, model, row, on_cards))
+
+
+def _call(row: Row, ref: ModelRef = LOCAL, model: Model = MODEL, *, on_cards: bool = False) -> str:
+    text = _said(row, ref, model, on_cards=on_cards)
+    assert isinstance(text, str)
+    return text
+
+
+def _why_not(row: Row, ref: ModelRef = LOCAL, model: Model = MODEL) -> str:
+    text = _said(row, ref, model)
+    assert isinstance(text, Unknown)
+    return text.reason
+
+
+def _unknown(config: dict[str, object]) -> Model:
+    """Of no class that transformers has."""
+    whole = {**CONFIG, "model_type": "mine", "architectures": ["MyLM"], **config}
+    return Model((found(whole),), whole, "MyLM")
 
 
 def _keywords(text: str) -> dict[str, str]:
@@ -102,9 +126,48 @@ def test_the_old_release_is_named() -> None:
     assert _call(_row("4", transformers=4)).startswith("# with transformers 4\n")
 
 
-def test_without_a_class() -> None:
-    found = code.call(LOCAL, None, _row(), on_cards=False)
-    assert "AutoModel.from_pretrained" in str(found)
+def test_the_models_own_code_is_said_to_run() -> None:
+    entries = {"AutoConfig": "configuration_my.Config", "AutoModelForCausalLM": "modeling_my.MyLM"}
+    text = _call(_row(), model=_unknown({"auto_map": entries}))
+    assert "AutoModelForCausalLM.from_pretrained" in text
+    assert _keywords(text) == {"trust_remote_code": "True"}
+    assert text.startswith("# trust_remote_code runs")
+
+
+def test_a_class_that_nobody_knows_is_no_call() -> None:
+    assert "no class of transformers is known as MyLM" in _why_not(_row(), model=_unknown({}))
+
+
+def test_a_built_in_stands_for_what_is_published() -> None:
+    text = _call(_row(), ModelRef("builtin:llama3-8b", "builtin", "llama3-8b"))
+    assert "'meta-llama/Meta-Llama-3-8B'" in text
+    assert text.startswith("# mscope has the shapes alone")
+    assert set(code._PUBLISHED) == set(NAMES)
+
+
+def test_a_file_is_its_folder() -> None:
+    file = ModelRef("m", "file", path="/models/m/model.safetensors")
+    assert "'/models/m'," in _call(_row(), file)
+    assert "would not take ema.safetensors" in _why_not(
+        _row(), file._replace(path="/models/m/ema.safetensors")
+    )
+
+
+def test_what_is_packed_already_is_not_packed_again() -> None:
+    packed = MODEL._replace(packed_by="nf4")
+    assert _keywords(_call(_row("4"), model=packed)).keys() == {"dtype", "device_map"}
+    assert "dequantize(torch.bfloat16)" in _call(_row("16"), model=packed)
+    assert "packed by gptq at 16 bit" in _why_not(
+        _row("16"), model=MODEL._replace(packed_by="gptq")
+    )
+    why = Unknown("quantize the original")
+    row = _row("8")._replace(parts=(Part("weights", why, "estimate"),))
+    assert "quantize the original" in _why_not(row, model=packed)
+
+
+def test_no_weights_no_call() -> None:
+    model = MODEL._replace(untold=Unknown("a configuration alone"))
+    assert "LlamaForCausalLM(AutoConfig.from_pretrained" in _why_not(_row(), model=model)
 
 
 @pytest.mark.parametrize("path", ["it's", 'a"b', "a\nimport os", "\x1b[31m", "é\u202e", "a\\"])
@@ -118,8 +181,6 @@ def test_a_path_is_a_string_whatever_it_holds(path: str) -> None:
 
 
 def test_what_is_no_call() -> None:
-    gguf = LOCAL._replace(format="gguf")
-    assert isinstance(code.call(gguf, None, _row(), on_cards=False), Unknown)
-    ideal = code.call(LOCAL, None, _row("gptq", "gptq"), on_cards=False)
-    assert isinstance(ideal, Unknown)
-    assert "gptq" in ideal.reason
+    assert "llama.cpp" in _why_not(_row(), LOCAL._replace(format="gguf"))
+    assert "gptq" in _why_not(_row("gptq", "gptq"))
+    assert "pipeline" in _why_not(_row(), model=MODEL._replace(components=MODEL.components * 2))

@@ -121,11 +121,9 @@ def counted(
 def _found(
     config: Mapping[str, Any], architecture: str | None, request: Request
 ) -> tuple[list[Layers], str | None]:
-    said = layer_types_said(config)
-    text = configs.text(config) if said is None else {**configs.text(config), "layer_types": said}
-    top, decoder = Settings(configs.effective(config)), Settings(text)
+    top, decoder = Settings(configs.effective(config)), _decoder(config)
     tokens = request.context
-    for key in needs(text):
+    for key in needs({"model_type": decoder.raw("model_type")}):
         if not decoder.has(key, *INSTEAD.get(key, ())):
             raise NotKnown(f"what its layers are like ({key}) is not known")
     if not top.flag("is_encoder_decoder") or (architecture or "").endswith(_DECODER_ALONE):
@@ -137,6 +135,17 @@ def _found(
     width = 2 * key_heads(decoder) * head_width(decoder)
     found.append(Layers(layer_count(decoder), [_crossed(width, seen)]))
     return found, note
+
+
+def decoder_of(config: Mapping[str, Any]) -> Settings:
+    """The settings of the decoder, by which its layers are told."""
+    return _decoder(spelled(config))
+
+
+def _decoder(config: Mapping[str, Any]) -> Settings:
+    said = layer_types_said(config)
+    text = configs.text(config)
+    return Settings(text if said is None else {**text, "layer_types": said})
 
 
 def _with_images(

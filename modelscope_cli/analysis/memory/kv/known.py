@@ -35,6 +35,12 @@ def known(config: Mapping[str, Any], architecture: str | None) -> Known:
     return _of_unknown_type(config, architecture)
 
 
+def is_compared(config: Mapping[str, Any]) -> bool:
+    """Whether a forward of this type has left what our rules say, for any of its classes."""
+    record = _record(config.get("model_type"))
+    return record is not None and bool(record.get("exact"))
+
+
 def needs(decoder: Mapping[str, Any]) -> Sequence[str]:
     """The keys by which a decoder's class tells one layer from another."""
     record = _record(decoder.get("model_type"))

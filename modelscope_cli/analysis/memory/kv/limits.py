@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from modelscope_cli.analysis.memory.kv.settings import quoted
+from modelscope_cli.facts import Unknown
 from modelscope_cli.knowledge import configs
 
 _LIMITS = (
@@ -35,6 +37,15 @@ def context_limit(config: Mapping[str, Any]) -> int | None:
             if value is not None:
                 return max(value, _stretched(decoder) or 0)
     return None
+
+
+def why_no_limit(config: Mapping[str, Any]) -> Unknown:
+    """Why `context_limit` has no answer: the value that is no number of tokens, or none at all."""
+    for level in (configs.text(config), configs.effective(config)):
+        for key in _LIMITS:
+            if level.get(key) is not None:
+                return Unknown(f"{key} is {quoted(level[key])}")
+    return Unknown("the configuration sets no limit")
 
 
 def _stretched(decoder: Mapping[str, Any]) -> int | None:

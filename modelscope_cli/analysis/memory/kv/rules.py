@@ -18,14 +18,14 @@ HEADS = (
     "num_heads",
     "n_heads",
 )
-_KEY_HEADS = (
+KEY_HEADS = (
     "decoder_num_key_value_heads",
     "num_key_value_heads",
     "num_kv_heads",
     "n_kv_heads",
     "multi_query_group_num",
 )
-_HEAD_DIM = (
+HEAD_DIM = (
     "head_dim",
     "d_kv",
     "attention_head_dim",
@@ -192,13 +192,13 @@ def key_heads(settings: Settings) -> int:
     multi_query = settings.raw("multi_query")
     if isinstance(multi_query, bool):  # GPT-BigCode's other key says 1 either way
         return 1 if multi_query else settings.number("num_kv_heads", *HEADS)
-    return settings.number(*_KEY_HEADS, *HEADS)
+    return settings.number(*KEY_HEADS, *HEADS)
 
 
 def head_width(settings: Settings) -> int:
     """The width of a head: said, else the model's width over its heads."""
-    if settings.has(*_HEAD_DIM):
-        return settings.number(*_HEAD_DIM)
+    if settings.has(*HEAD_DIM):
+        return settings.number(*HEAD_DIM)
     return divided(settings, HIDDEN, HEADS)
 
 

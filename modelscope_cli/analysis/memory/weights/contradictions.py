@@ -25,11 +25,25 @@ def _layers(held: Sequence[Held], counts: Mapping[str, int]) -> Iterator[str]:
         if "*" in path:
             continue  # a list within a list need not be as long everywhere
         there = _numbers_under(held, path)
-        if there and len(there) < count:
+        # Activations and the like are entries without parameters, mostly in between.
+        if there == set(range(len(there))) and 0 < len(there) < count and are_layers(held, path):
             yield (
                 f"the configuration has {count:,} of {path}, the file {len(there):,}: "
                 "those that it lacks are left out"
             )
+
+
+def are_layers(held: Sequence[Held], path: str) -> bool:
+    """Whether the entries of a module list are layers: more in each than a convolution or a norm.
+
+    In other lists some entries have no parameters, or are None.
+    """
+    inside = [each for each in held if each.template.startswith(f"{path}.*.")]
+    return len(inside) >= _LEAST and any(each.kind in _LINEAR for each in inside)
+
+
+_LEAST = 4  # parameters of a layer
+_LINEAR = ("linear", "conv1d", "sublinear")
 
 
 def _numbers_under(held: Sequence[Held], path: str) -> set[int]:
@@ -48,16 +62,29 @@ def _embeddings(held: Sequence[Held], config: Mapping[str, Any]) -> Iterator[str
     known = set(_integers(config))
     width = next((key for level in _levels(config) for key in _WIDTHS if key in level), None)
     for each in held:
-        if each.kind != "embedding" or not each.is_matrix:
+        if each.kind != "embedding" or not each.is_matrix or not each.is_as_in_file:
             continue
         shape = each.stored[0].shape
-        wrong = [size for size in shape if size not in known]
+        wrong = [size for size in shape if not _is_told(size, known, config)]
         if wrong and width is not None and _is_input(each):
             yield (
                 f"{each.name} is {list(shape)}, and nothing in the configuration is {wrong[-1]:,} "
                 f"({width} is {_first(config, width)}): transformers would refuse it"
             )
             return
+
+
+def _is_told(size: int, known: set[int], config: Mapping[str, Any]) -> bool:
+    """Whether it is a number of the configuration, or a few words more.
+
+    Mllama has eight rows for images beside its words; codebooks of sound bring words of their own.
+    """
+    if size in known or any("codebook" in key for level in _levels(config) for key in level):
+        return True
+    return any(level.get("vocab_size") == size - _FOR_IMAGES for level in _levels(config))
+
+
+_FOR_IMAGES = 8
 
 
 def _is_input(held: Held) -> bool:

@@ -122,6 +122,12 @@ class Held(NamedTuple):
         """Whether it is the weight of something that could be a linear layer."""
         return self.outputs > 0 and self.template.endswith("weight")
 
+    @property
+    def is_as_in_file(self) -> bool:
+        """Whether each is one tensor of the file: no part of a larger one, nothing put together."""
+        one = self.stored[0]
+        return not self.merged and self.elements == one.elements * one.times
+
     def names(self) -> Iterator[str]:
         """Every parameter's name."""
         return (filled(self.name, self.places, point) for point in product(*self.axes))

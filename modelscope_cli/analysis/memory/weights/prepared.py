@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelscope_cli.analysis import adapters
 from modelscope_cli.analysis.load_dtype import load_dtype
-from modelscope_cli.analysis.memory.weights import contradictions, linear, tied
+from modelscope_cli.analysis.memory.weights import (
+    contradictions,
+    linear,
+    missing,
+    projections,
+    tied,
+    value_types,
+)
 from modelscope_cli.analysis.memory.weights import held as holding
 from modelscope_cli.analysis.memory.weights.amounts import DtypePlan
 from modelscope_cli.analysis.memory.weights.held import UNTOLD, Dropped, Held, Hidden
 from modelscope_cli.analysis.memory.weights.linear import Judged
 from modelscope_cli.analysis.memory.weights.made import Made
 from modelscope_cli.analysis.memory.weights.made import made as buffers_made
+from modelscope_cli.analysis.memory.weights.projections import ACTIVATIONS, Contradiction, Scope
 from modelscope_cli.analysis.roles import RowFact
 from modelscope_cli.facts import TensorTable, Unknown
 from modelscope_cli.knowledge import buffers, configs, modules
@@ -29,9 +38,11 @@ class Prepared(NamedTuple):
     `both_in_file` are tied pairs that the file has twice: its names for both, and the target's
     own name. `fresh` are those of `held` that the file lacks and loading makes anew.
 
-    `made` are buffers that are not in the file (Unknown where the class does not tell), `hidden`
-    packed weights that cannot be seen through, `pairs` names of one parameter. `doubts` say why a
-    sum over this is no certainty; `dtype` is what "auto" loads floats as.
+    `anew` are parameters that the file lacks and transformers makes, `made` buffers that are in
+    no file (Unknown where the class does not tell), `hidden` packed weights that cannot be seen
+    through, `pairs` names of one parameter. `doubts` say why a sum over this is no certainty,
+    `warnings` (most of them doubts) what is wrong with the checkpoint; `dtype` is what "auto"
+    loads floats as.
     """
 
     held: list[Held]
@@ -49,6 +60,13 @@ class Prepared(NamedTuple):
     both_in_file: tuple[tuple[str, str, str], ...] = ()
     hidden: tuple[Hidden, ...] = ()
     fresh: tuple[str, ...] = ()
+    anew: tuple[Held, ...] = ()
+    warnings: tuple[Contradiction, ...] = ()
+
+    @property
+    def weighed(self) -> Sequence[Held]:
+        """All that is in memory: what the file has, and what is made anew."""
+        return [*self.held, *self.anew]
 
     def missing(self) -> Iterator[tuple[str, str]]:
         """The parts that are not known as a whole, and why."""
@@ -81,10 +99,14 @@ def prepare(
     last = _last(known.last, untied.held)
     skip = linear.skips(active, known.output_embedding, last, known.keep_in_fp32)
     facts = buffers.non_persistent(model_type, known.name, effective)
-    made = buffers_made(facts, untied.held)
+    lacking = missing.made_anew(untied.held, counts, effective)
+    made = buffers_made(facts, [*untied.held, *lacking.held])
+    warnings = [*_warnings(raw, known, untied.held, lacking, counts, effective)]
+    sure = not modules.differs_by(known.model_type)  # else its layers are not told right
+    unused = missing.unused(found.dropped, counts, effective) if sure else None
     return Prepared(
         untied.held,
-        linear.judge(untied.held, skip),
+        [*linear.judge(untied.held, skip), *map(_unpacked, lacking.held)],
         found.dropped,
         made if isinstance(made, Unknown) else tuple(made),
         _dtype(raw, table),
@@ -94,7 +116,7 @@ def prepare(
         effective,
         (
             *_doubts(known, found.dropped, untied, architecture),
-            *contradictions.found(untied.held, counts, effective),
+            *(warning.text for warning in warnings),
         ),
         tuple((tie.source, tie.target) for tie in active if "*" not in tie.source + tie.target),
         known,
@@ -103,7 +125,66 @@ def prepare(
         ),
         tuple(found.hidden),
         tuple(each.name for each in untied.fresh),
+        tuple(lacking.held),
+        (*warnings, *([] if unused is None else [Contradiction(unused)])),
     )
+
+
+def _warnings(
+    said: Mapping[str, Any],
+    known: modules.ClassModules,
+    held: Sequence[Held],
+    lacking: missing.Missing,
+    counts: Mapping[str, int],
+    effective: Mapping[str, Any],
+) -> Iterator[Contradiction]:
+    """Where configuration and file contradict each other, and what follows from it."""
+    defaults = configs.defaults(known.model_type)
+    yield from map(Contradiction, value_types.refused(said, defaults))
+    if lacking.warning is not None:
+        yield Contradiction(lacking.warning)
+    for text in contradictions.found([*held, *lacking.held], counts, effective):
+        yield Contradiction(text, (ACTIVATIONS,))
+    for scope in _scopes(said, known, held, effective):
+        yield from projections.found(scope)
+
+
+def _fresh(untied: tied.Untied) -> Iterator[str]:
+    for each in untied.fresh:
+        yield (
+            f"the file has no {each.name}: transformers makes a new one, at random; counted as "
+            "large as the embedding"
+        )
+
+
+def _scopes(
+    said: Mapping[str, Any],
+    known: modules.ClassModules,
+    held: Sequence[Held],
+    effective: Mapping[str, Any],
+) -> Iterator[Scope]:
+    """Each configuration with what is under its own path and no deeper one's.
+
+    Where the text's configuration is nested and its modules are no model of their own, their
+    names tell.
+    """
+    found = buffers.scopes(known.model_type, known.name, effective)
+    paths = sorted(found, key=len, reverse=True)
+    of: dict[str, list[Held]] = {path: [] for path in paths}
+    nested = configs.text(effective) != effective
+    for each in held:
+        path = next(path for path in paths if each.template.startswith(path))
+        if path or not nested or not _TEXT.isdisjoint(each.template.split(".")):
+            of[path].append(each)
+    return (Scope(found[path], of[path], said) for path in paths)
+
+
+_TEXT = frozenset(("language_model", "text_model", "decoder"))
+
+
+def _unpacked(held: Held) -> Judged:
+    return Judged(held, "not in the file: made anew, and never packed", held.times, held.elements,
+                  held.outputs)  # fmt: skip
 
 
 def _without_class(
@@ -145,6 +226,8 @@ def _architecture(config: Mapping[str, Any]) -> str | None:
 def _why_no_class(
     config: Mapping[str, Any], model_type: str | None, architecture: str | None
 ) -> str:
+    if (adapter := adapters.told(config)) is not None:
+        return adapter.reason
     if not config:
         return "no configuration says which class loads it"
     if "auto_map" in config:
@@ -203,11 +286,7 @@ def _doubts(
             f"{copy.name} and {one.name} are both in the file: taken as tied, as the "
             "configuration says; transformers ties them only if their values are equal"
         )
-    doubts += [
-        f"the file has no {each.name}: transformers makes a new one, taken to be as large as "
-        "the embedding"
-        for each in untied.fresh
-    ]
+    doubts += _fresh(untied)
     if off := modules.differs_by(known.model_type):
         doubts.append(
             f"for the default {known.model_type} this came out {abs(off):,} bytes "
