@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from modelscope_cli import load, settings
 from modelscope_cli import target as targets
+from modelscope_cli.analysis.cache.facts import Repo
 from modelscope_cli.analysis.cache.verdicts import Verdict
 from modelscope_cli.audit import engine
 from modelscope_cli.audit.engine import Audited
@@ -231,13 +232,26 @@ def _verdicts(model: str, commit: str | None, how: How) -> list[Verdict]:
     try:
         where = locate(model, commit, how.cache_dir)
     except NotFound as error:
-        raise Skip("it is not in the HF cache") from error
+        raise Skip(error.message) from error
     repo = cache_layout.read_repo(where.folder)
     snapshots = [each for each in repo.snapshots if each.commit == where.commit]
     computed = verifying.Hasher(how.jobs).hash(expected.of_snapshots(repo, snapshots))
     judge = verifying.judge(repo, computed)
     found = [verdict for each in snapshots for verdict in judge.snapshot(each)]
-    return [*found, *judge.leftovers()]
+    return [*found, *judge.leftovers(), *_untold(repo)]
+
+
+def _untold(repo: Repo) -> Iterator[Verdict]:
+    """That nobody knows which blobs are orphaned, where a snapshot could not be seen."""
+    from modelscope_cli.analysis.cache import expected
+
+    orphans = expected.orphans(repo)
+    if isinstance(orphans, Unknown):
+        note = f"whether blobs are orphaned is not known: {orphans.reason}"
+        yield Verdict(
+            repo.id, None, None, "*", (), None, None, None, None, "unverifiable", note,
+            repo.folder,
+        )  # fmt: skip
 
 
 @contextmanager

@@ -86,6 +86,15 @@ def test_each_damage_is_found(
     assert said.status(rule) == "failed"
 
 
+def test_orphans_that_nobody_can_tell_are_said(
+    audit: Audit, snapshot: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (snapshot.parent / ("e" * 40)).symlink_to(tmp_path / "elsewhere")
+    said = audit(None, "--select", "C", "--cache-dir", "hub", "--offline", model="org/model")
+    assert "whether blobs are orphaned is not known" in said.one("C005")["message"]
+
+
 def test_weights_that_dangle_are_the_models_fault_and_no_absent_model(
     audit: Audit, snapshot: Path
 ) -> None:

@@ -207,8 +207,8 @@ class Readable(Rule):
                 continue
             link = f" link to {each.link}" if each.link else ""
             yield Flaw(f"{each.path}: {each.kind}{link}", each.path)
-        if subject.cut:
-            yield Flaw("there are more files than are looked at", severity=WARNING)
+        if subject.cut is not None:
+            yield Flaw(f"not all files are looked at: {subject.cut}", severity=WARNING)
 
 
 RULES: tuple[type[Rule], ...] = (

@@ -33,6 +33,13 @@ def _at_the_top(subject: Subject) -> Mapping[str, str]:
     return {e.path.lower(): e.path for e in subject.files if e.kind == FILE and "/" not in e.path}
 
 
+def _not_there(subject: Subject, what: str) -> Flaw:
+    """The flaw that a file is missing. Raises Skip where not every file was listed."""
+    if subject.cut is not None:
+        raise Skip(f"not all files are looked at: {subject.cut}")
+    return Flaw(what)
+
+
 def _stated(subject: Subject) -> Iterator[Licence]:
     """Licences that the model's files state, and the file that does: the card before the rest."""
     facts = subject.opened if isinstance(subject.opened, ModelFacts) else None
@@ -153,7 +160,7 @@ class RequiredFiles(Rule):
         paths = [each.path for each in subject.files if each.kind == FILE]
         for glob in policy.provenance.files:
             if not any(fnmatch.fnmatchcase(path, glob) for path in paths):
-                yield Flaw(f"{glob}: is required and not there")
+                yield _not_there(subject, f"{glob}: is required and not there")
 
 
 class Tokenizer(Rule):
@@ -179,7 +186,8 @@ class Tokenizer(Rule):
         if not isinstance(subject.config.get("vocab_size"), int):
             raise Skip("its configuration has no vocabulary")
         if not names & set(_TOKENIZERS):
-            yield Flaw("no tokenizer's file is there, and its configuration has a vocabulary")
+            what = "no tokenizer's file is there, and its configuration has a vocabulary"
+            yield _not_there(subject, what)
 
 
 class ConfigValues(Rule):
