@@ -15,6 +15,7 @@ MODEL_TYPES = [
     "llama", "mixtral", "qwen2", "qwen3", "gemma2", "gemma3", "bert", "roberta", "gpt2", "t5",
     "bart", "clip", "whisper", "vit", "deepseek_v3", "phi3", "falcon", "gpt_oss", "qwen2_vl",
     "llava", "bloom", "opt", "gpt_neox", "swin", "mamba2", "distilbert", "modernbert",
+    "gpt_neo", "qwen2_moe", "olmoe", "smollm3", "lfm2", "stablelm", "persimmon", "owlvit",
 ]  # fmt: skip
 
 
@@ -29,6 +30,12 @@ def test_rope_follows_the_width_of_a_head() -> None:
     fact = facts(config, "LlamaForCausalLM")["model.rotary_emb.inv_freq"]
     assert (fact.dtype, fact.shape, fact.times) == ("F32", (8,), 1)
     assert "rotary_emb.inv_freq" in facts(config, "LlamaModel")
+
+
+def test_buffers_of_layers_are_as_many_as_layers() -> None:
+    config = {"model_type": "gpt_neo", "num_layers": 12, "attention_types": [[["global"], 12]]}
+    fact = facts(config, "GPTNeoForCausalLM")["transformer.h.*.attn.attention.bias"]
+    assert (fact.shape, fact.times) == ((1, 1, 2048, 2048), 12)
 
 
 def test_the_primary_class_where_none_is_named() -> None:
