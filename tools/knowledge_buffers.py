@@ -19,7 +19,7 @@ def record(model_type: str) -> dict[str, Any]:
     for name in names:
         observed = small.observe(name)
         if observed is not None:
-            seen[name] = (building.class_of(name).base_model_prefix or "", observed)
+            seen[name] = (_prefix(building.class_of(name), observed), observed)
     if not seen:
         return {}
     return _Table(model_type, small, seen).record()
@@ -75,8 +75,7 @@ class _Table:
         for (kind, shared), _ in self._keys(prefix, base):
             has[kind].append(self.places[kind, shared])
         found: dict[str, Any] = {}
-        names = [*base.lists, *(each[0] for each in base.counts)]
-        if prefix and any(each.startswith(f"{prefix}.") for each in names):
+        if prefix:
             found["prefix"] = prefix
         for kind, places in has.items():
             if sorted(places) != list(range(len(self.rows[kind]))):
@@ -84,8 +83,15 @@ class _Table:
         return found
 
 
+def _prefix(model_class: Any, base: Observed) -> str:
+    """Where a class has its base model; "" for a base model itself."""
+    prefix = model_class.base_model_prefix or ""
+    names = [*base.lists, *(each[0] for each in base.counts)]
+    return prefix if prefix and any(name.startswith(f"{prefix}.") for name in names) else ""
+
+
 def _short(prefix: str, name: str) -> str:
     """A name below the base model, or `/` and one beside it; of a base model as it is."""
-    if prefix and name.startswith(f"{prefix}."):
-        return name[len(prefix) + 1 :]
-    return name
+    if not prefix:
+        return name
+    return name.removeprefix(f"{prefix}.") if name.startswith(f"{prefix}.") else f"/{name}"
