@@ -79,7 +79,7 @@ def test_a_configuration_alone(model: Path, tmp_path: Path) -> None:
                          (model / "config.json", "file")):  # fmt: skip
         facts = open_model(str(target))
         assert isinstance(facts.tensors, Unknown)
-        assert "pip install 'modelscope-cli[live]'" in facts.tensors.reason
+        assert "memory --exact builds the class" in facts.tensors.reason
         assert (facts.ref.kind, facts.ref.format, facts.ref.files) == (kind, "config", 0)
         assert facts.config == folders.BERT
 

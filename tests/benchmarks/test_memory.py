@@ -18,7 +18,7 @@ def test_it_is_the_published_one(tmp_path: Path, run: Run) -> None:
     assert done.code == 0, done.err
     made = document(done.out)
     assert made["parameters"]["total"] == PARAMETERS
-    assert made["basis"] == "exact"
+    assert made["load_basis"] == "exact"
     assert made["load_bytes"] == 2 * PARAMETERS + 2 * ROPE
     assert made["kv_cache"]["bytes_per_token"] == 128 * 1024
 

@@ -413,7 +413,7 @@ def test_scan_of_what_cannot_be_read_is_the_error() -> None:
         ("UnknownFormat--numpy", "numpy"),
         ("UnknownFormat--onnx", "ONNX"),
         ("UnknownFormat--ctranslate2", "CTranslate2"),
-        ("UnknownFormat--git-lfs-pointer", "git lfs pull"),
+        ("LfsPointer--alone", "git lfs pull"),
         ("UnknownFormat--html", "HTML"),
         ("UnknownFormat--zeros", "zeros"),
         ("UnknownFormat--hdf5", "HDF5"),

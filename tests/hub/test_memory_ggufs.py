@@ -66,7 +66,7 @@ def test_a_row_a_file_as_of_the_same_folder(hub: HubServer, run: Run, tmp_path: 
 def test_the_table(run: Run) -> None:
     done = run("memory", "org/gguf")
     assert "m-Q8_0.gguf: as stored, Q8_0, llama.cpp" in done.out
-    assert "512 of 512 possible" in done.err
+    assert "512, all that is possible" in done.err
 
 
 def test_what_was_opened_is_kept(hub: HubServer, run: Run) -> None:

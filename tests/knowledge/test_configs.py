@@ -154,7 +154,6 @@ EMPTY = [
     ("blt", "encoder_hash_byte_group_size"),
     ("dinat", "dilations"),
     ("zoedepth", "bin_configurations"),
-    ("mixtral", "layer_types"),
 ]
 
 

@@ -197,6 +197,5 @@ def test_what_does_not_run_says_why() -> None:
 
     assert isinstance(too_long, Unknown)
     assert "BertModel does not run on the meta device: RuntimeError" in too_long.reason
-    assert too_slow == Unknown(
-        "the forward of MambaForCausalLM on meta was not done after 0.5 seconds"
-    )
+    assert isinstance(too_slow, Unknown)
+    assert "MambaForCausalLM on meta was not done after 0.5 seconds: a shorter" in too_slow.reason

@@ -196,8 +196,10 @@ def _without_class(
     found = holding.hold(rows, table, None, {})
     keeps = left_alone.judge("nf4", rows, config)
     judged = [_judged_by_name(each, keeps) for each in found.held]
+    # An adapter is weights alone; of a class that nobody knows it cannot be told.
+    made = () if adapters.kind_of(config) else Unknown(reason)
     return Prepared(
-        found.held, judged, found.dropped, Unknown(reason), _dtype(config, table), (), (), None,
+        found.held, judged, found.dropped, made, _dtype(config, table), (), (), None,
         config, (f"{reason}: {_BY_NAME}",), (), None, hidden=tuple(found.hidden),
     )  # fmt: skip
 
