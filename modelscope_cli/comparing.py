@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from modelscope_cli.analysis.memory.model import Model
 from modelscope_cli.analysis.memory.modes import STORED
-from modelscope_cli.analysis.memory.rows import Model, Row, Workload
+from modelscope_cli.analysis.memory.row import Row, Workload
 from modelscope_cli.analysis.memory.weights.amounts import BITSANDBYTES
 from modelscope_cli.facts import ModelFacts, Unknown
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modelscope_cli import footprint
-from modelscope_cli.analysis.memory import rows
+from modelscope_cli.analysis.memory import weighing
 from modelscope_cli.analysis.memory.modes import Mode
 from modelscope_cli.dtypes import TORCH
 from modelscope_cli.facts import ModelFacts, ModelRef, TensorTable, Unknown
@@ -103,8 +103,8 @@ def _truth(facts: ModelFacts, name: str, mode: Mode) -> int:
 
 def _predicted(facts: ModelFacts) -> tuple[tuple[int, ...], str]:
     model = footprint.model_of(facts)
-    found = [rows.weigh(model, mode) for mode in MODES]
-    sure = all(rows.why_estimate(model, mode) is None for mode in MODES)
+    found = [weighing.weigh(model, mode) for mode in MODES]
+    sure = all(weighing.why_estimate(model, mode) is None for mode in MODES)
     sizes = tuple(-1 if isinstance(each, Unknown) else sum(each[:3]) for each in found)
     return sizes, "exact" if sure else "estimate"
 

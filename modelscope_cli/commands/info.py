@@ -9,7 +9,7 @@ from modelscope_cli.analysis import adapters
 from modelscope_cli.analysis.layer_counts import MAIN, layer_counts
 from modelscope_cli.analysis.memory import request
 from modelscope_cli.analysis.memory.kv.limits import why_no_limit
-from modelscope_cli.analysis.memory.rows import DEFAULT_RUNTIME
+from modelscope_cli.analysis.memory.row import DEFAULT_RUNTIME
 from modelscope_cli.errors import NotFound
 from modelscope_cli.facts import ModelFacts, Note, Unknown
 from modelscope_cli.options import Model, Opening, Output

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from modelscope_cli.analysis.memory import rows
 from modelscope_cli.analysis.memory.kv.cache import context_limit
 from modelscope_cli.analysis.memory.request import FIT, Asked
-from modelscope_cli.analysis.memory.rows import Workload
+from modelscope_cli.analysis.memory.row import Workload
 from modelscope_cli.errors import UsageError
 from modelscope_cli.facts import ModelFacts, Note
 from modelscope_cli.footprint.models import declared_notes, examined, model_of, totals_of

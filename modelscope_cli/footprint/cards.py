@@ -11,8 +11,9 @@ from modelscope_cli.analysis.memory.cards.devices import Cards, parse
 from modelscope_cli.analysis.memory.cards.fit import Fit
 from modelscope_cli.analysis.memory.cards.on_cards import Device
 from modelscope_cli.analysis.memory.cards.placement import Placed
+from modelscope_cli.analysis.memory.model import Model
 from modelscope_cli.analysis.memory.modes import Mode
-from modelscope_cli.analysis.memory.rows import Model, Row, Workload
+from modelscope_cli.analysis.memory.row import Row, Workload
 from modelscope_cli.errors import UsageError
 from modelscope_cli.facts import Note, Unknown
 

@@ -11,9 +11,10 @@ from modelscope_cli.analysis.memory.cards.devices import Cards
 from modelscope_cli.analysis.memory.gguf import cache as gguf_cache
 from modelscope_cli.analysis.memory.gguf import rows as gguf_rows
 from modelscope_cli.analysis.memory.gguf.rows import GgufModel
+from modelscope_cli.analysis.memory.model import Model
 from modelscope_cli.analysis.memory.modes import Mode
 from modelscope_cli.analysis.memory.request import FIT, Asked
-from modelscope_cli.analysis.memory.rows import Model, Workload
+from modelscope_cli.analysis.memory.row import Workload
 from modelscope_cli.analysis.params import Choice, Params
 from modelscope_cli.errors import UsageError
 from modelscope_cli.facts import FileFact, ModelFacts, Note, Unknown

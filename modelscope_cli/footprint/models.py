@@ -8,7 +8,7 @@ from typing import Any
 from modelscope_cli.analysis import params
 from modelscope_cli.analysis.load_dtype import load_dtype
 from modelscope_cli.analysis.memory import quantizers
-from modelscope_cli.analysis.memory.rows import Model
+from modelscope_cli.analysis.memory.model import Model
 from modelscope_cli.analysis.memory.weights.prepared import Prepared, prepare
 from modelscope_cli.analysis.opaque import method_of
 from modelscope_cli.analysis.params import Choice, Params, Totals

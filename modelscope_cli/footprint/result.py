@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelscope_cli.analysis.memory.kv.cache import KVCache
-from modelscope_cli.analysis.memory.rows import Model, Row, Workload
+from modelscope_cli.analysis.memory.model import Model
+from modelscope_cli.analysis.memory.row import Row, Workload
 from modelscope_cli.analysis.params import Params, Totals
 from modelscope_cli.facts import Note, Unknown
 

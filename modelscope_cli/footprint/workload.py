@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelscope_cli.analysis.memory.request import GGML_CACHES, MAX, Asked
-from modelscope_cli.analysis.memory.rows import Workload
+from modelscope_cli.analysis.memory.row import Workload
 from modelscope_cli.errors import UsageError
 from modelscope_cli.facts import Note
 from modelscope_cli.knowledge import configs

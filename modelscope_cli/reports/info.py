@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from modelscope_cli.analysis.layer_counts import MAIN
 from modelscope_cli.analysis.licence import Licence
-from modelscope_cli.analysis.memory.rows import Row
+from modelscope_cli.analysis.memory.row import Row
 from modelscope_cli.analysis.params import Params
 from modelscope_cli.facts import ModelFacts, ModelRef, Note, Unknown
 from modelscope_cli.report import AtLeast, Cell, Column, Fields, Report, Section, Table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from modelscope_cli.analysis.memory.rows import Row
+from modelscope_cli.analysis.memory.row import Row
 from modelscope_cli.facts import Note, Unknown
 
 

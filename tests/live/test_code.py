@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from modelscope_cli import cli, footprint, load
-from modelscope_cli.analysis.memory import modes, rows
+from modelscope_cli.analysis.memory import modes, weighing
 from modelscope_cli.facts import Unknown
 from tests.live import loaded
 from tests.live.test_exact_weights import MODES, loaded_from, saved
@@ -34,7 +34,7 @@ def _run(target: Path, *options: str) -> Any:
 
 def _figure(folder: Path, bits: str) -> dict[str, int]:
     mode = modes.mode(bits, None, double_quant=False, dtype=None, transformers=5)
-    found = rows.weigh(footprint.model_of(load.open_model(str(folder))), mode)
+    found = weighing.weigh(footprint.model_of(load.open_model(str(folder))), mode)
     assert not isinstance(found, Unknown)
     return dict(loaded.as_mapping(found))
 

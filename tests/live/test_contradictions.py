@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modelscope_cli import footprint, load
-from modelscope_cli.analysis.memory import modes, rows
+from modelscope_cli.analysis.memory import modes, weighing
 from tests.live import loaded
 from tests.live.test_exact_weights import MODES, header_only, loaded_from, saved
 from tests.live.tiny import MODELS
@@ -65,4 +65,4 @@ def test_what_transformers_refuses_is_a_warning(changes: dict[str, Any], tmp_pat
         loaded_from(tmp_path, LLAMA, "bfloat16", None)
     model = footprint.model_of(load.open_model(str(tmp_path)))
     assert any("transformers would refuse it" in each.text for each in model.warnings)
-    assert rows.why_estimate(model, modes.Mode("16")) is not None
+    assert weighing.why_estimate(model, modes.Mode("16")) is not None

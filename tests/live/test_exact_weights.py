@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from modelscope_cli import footprint, load
-from modelscope_cli.analysis.memory import modes, rows
+from modelscope_cli.analysis.memory import modes, weighing
 from modelscope_cli.facts import Unknown
 from modelscope_cli.live.exact_weights import ExactParts, exact_weights
 from tests.live import loaded
@@ -78,7 +78,7 @@ def header_only(folder: Path, mode: Mode) -> dict[str, int]:
     scheme = mode.ours.get("scheme")
     double = mode.ours.get("double_quant", False)
     asked = modes.Mode("stored", scheme, double, mode.ours["dtype"])
-    found = rows.weigh(footprint.model_of(load.open_model(str(folder))), asked)
+    found = weighing.weigh(footprint.model_of(load.open_model(str(folder))), asked)
     assert not isinstance(found, Unknown), found
     return dict(loaded.as_mapping(found))
 

@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from modelscope_cli.analysis.memory.model import Model
 from modelscope_cli.analysis.memory.modes import STORED, bits_of
-from modelscope_cli.analysis.memory.rows import Model, Row
+from modelscope_cli.analysis.memory.row import Row
 from modelscope_cli.analysis.memory.weights.amounts import BITSANDBYTES
 from modelscope_cli.dtypes import DTYPES
 from modelscope_cli.facts import ModelRef, Unknown

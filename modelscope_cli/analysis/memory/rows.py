@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from modelscope_cli.analysis import adapters
 from modelscope_cli.analysis.memory import modes, quantizers
 from modelscope_cli.analysis.memory.activations import estimate as estimate_activations
 from modelscope_cli.analysis.memory.kv.cache import KVCache, kv_cache
+from modelscope_cli.analysis.memory.model import Model
 from modelscope_cli.analysis.memory.modes import Mode
 from modelscope_cli.analysis.memory.part import Part
-from modelscope_cli.analysis.memory.weights import amounts, what_if
-from modelscope_cli.analysis.memory.weights.amounts import Amounts, Left
-from modelscope_cli.analysis.memory.weights.held import Held
-from modelscope_cli.analysis.memory.weights.prepared import Prepared
-from modelscope_cli.analysis.memory.weights.projections import Contradiction
+from modelscope_cli.analysis.memory.row import LOADED, NO_CACHE, Row, Workload
+from modelscope_cli.analysis.memory.weighing import doubts, weigh
+from modelscope_cli.analysis.memory.weights import amounts
+from modelscope_cli.analysis.memory.weights.amounts import Amounts
 from modelscope_cli.analysis.opaque import method_of
 from modelscope_cli.dtypes import DTYPES
 from modelscope_cli.facts import Unknown
@@ -24,143 +22,7 @@ from modelscope_cli.facts import Unknown
 if TYPE_CHECKING:
     from modelscope_cli.analysis.memory.training.step import Training
 
-DEFAULT_RUNTIME = 512 * 1024**2  # bytes; an assumption, see `runtime_bytes`
 _TELL = 0.01  # alternatives that differ by more are told
-_DEQUANTIZED = "its packed weights taken as unpacked to this dtype"
-
-
-class Workload(NamedTuple):
-    """What is run: sequences, tokens in the cache of each, its dtype; or what is trained."""
-
-    batch: int
-    context: int
-    encoder_context: int | None = None
-    kv_dtype: str | None = None
-    training: Training | None = None
-
-
-class Row(NamedTuple):
-    """One way to hold the model, and what running it then takes."""
-
-    mode: Mode
-    dtype: str
-    method: str
-    parts: tuple[Part, ...]
-    modules: int | Unknown
-    parameters: int | Unknown
-    left: tuple[Left, ...]
-    cache: KVCache | Unknown
-    alternatives: tuple[tuple[str, int], ...] = ()
-    doubts: tuple[str, ...] = ()  # why what is loaded is no certainty, one by one
-    kv_dtype: str | None = None  # of the cache, where it is not what the request says
-    file: str | None = None  # of a GGUF
-
-    def bytes_of(self, part: str) -> int | Unknown:
-        """Bytes of a part; 0 where there is none of it."""
-        return next((each.bytes for each in self.parts if each.part == part), 0)
-
-    @property
-    def load_bytes(self) -> int | Unknown:
-        """Weights, quantization state and buffers."""
-        return _sum(part for part in self.parts if part.part in LOADED)
-
-    @property
-    def load_at_least(self) -> int:
-        """What is known of these."""
-        return sum(part.least for part in self.parts if part.part in LOADED)
-
-    @property
-    def total_bytes(self) -> int | Unknown:
-        """All parts."""
-        return _sum(self.parts)
-
-    @property
-    def at_least_bytes(self) -> int:
-        """What is known of all parts."""
-        return sum(part.least for part in self.parts)
-
-    def peak_bytes(self) -> int | Unknown:
-        """All parts with the cache at its peak."""
-        total = self.total_bytes
-        return total if isinstance(total, Unknown) else self.peak_at_least
-
-    @property
-    def peak_at_least(self) -> int:
-        """What is known of that."""
-        if isinstance(self.cache, Unknown):
-            return self.at_least_bytes
-        return self.at_least_bytes + self.cache.peak_bytes - self.cache.bytes
-
-    def bounds(self) -> dict[str, int]:
-        """What is known of `load_bytes` and `total_bytes`, where that is not all."""
-        sums = {
-            "load_at_least_bytes": (self.load_bytes, self.load_at_least),
-            "at_least_bytes": (self.total_bytes, self.at_least_bytes),
-        }
-        return {key: least for key, (whole, least) in sums.items() if isinstance(whole, Unknown)}
-
-    @property
-    def load_basis(self) -> str:
-        """Of `load_bytes`: exact where every loaded part is."""
-        return weakest(part.basis for part in self.parts if part.part in LOADED)
-
-    @property
-    def total_basis(self) -> str:
-        """Of `total_bytes`: that of its weakest part."""
-        return weakest(part.basis for part in self.parts)
-
-
-NO_CACHE = KVCache((), 0, 0, 0, 0, "exact", "training keeps no cache")
-LOADED = ("weights", "quantization", "buffers")
-BASES = ("exact", "estimate", "assumption")
-
-
-def weakest(bases: Iterable[str]) -> str:
-    """What a sum rests on whose parts rest on `bases`."""
-    return max(bases, key=BASES.index, default=BASES[0])
-
-
-def _sum(parts: Any) -> int | Unknown:
-    total = 0
-    for part in parts:
-        if isinstance(part.bytes, Unknown):
-            return Unknown(f"{part.part}: {part.bytes.reason}")
-        total += part.bytes
-    return total
-
-
-class Model(NamedTuple):
-    """What every row is made of: the components, and whether they are packed already.
-
-    `packed_by` is the scheme of packed weights in the checkpoint, or the method that it declares
-    where they cannot be seen through; `packed` are their names for people. `declared` is what the
-    model's files say of its quantization. `dtype_told`: whether they tell a dtype at all.
-    """
-
-    components: tuple[Prepared, ...]
-    config: Mapping[str, Any]
-    architecture: str | None
-    packed_by: str | None = None
-    untold: Unknown | None = None  # why the tensors are not known
-    packed: tuple[str, ...] = ()
-    declared: Mapping[str, Any] = MappingProxyType({})
-    dtype_told: bool = True
-
-    @property
-    def dtype(self) -> str:
-        """What "auto" loads floats as."""
-        return self.components[0].dtype
-
-    @property
-    def warnings(self) -> tuple[Contradiction, ...]:
-        """What is wrong with the checkpoint."""
-        found = (each for component in self.components for each in component.warnings)
-        return tuple(dict.fromkeys(found))
-
-    def spoiled(self, part: str) -> Unknown | None:
-        """Why a part cannot be told: an adapter's alone, or the tensors contradict its numbers."""
-        found = (each.text for each in self.warnings if part in each.spoils)
-        return adapters.told(self.config) or next(map(Unknown, found), None)
 
 
 _Running = tuple[KVCache | Unknown, Part]  # the cache, and activations
@@ -210,7 +72,7 @@ def _row(model: Model, mode: Mode, work: Workload, run: _Running) -> Row:
         found.left,
         cache,
         tuple(_alternatives(model, mode, found)),
-        _doubts(model, mode),
+        doubts(model, mode),
     )
 
 
@@ -242,75 +104,8 @@ def _training_parts(
     yield Part("optimizer", why, "estimate", why.reason)
 
 
-def weigh(model: Model, mode: Mode) -> Amounts | Unknown:
-    """The weights of all components, buffers that are not in the file included."""
-    if model.untold is not None:
-        return model.untold
-    total = Amounts()
-    for component in model.components:
-        found = _weigh(component, model, mode)
-        if isinstance(found, Unknown):
-            return found
-        total = total.plus(found).plus(_unheld(component, mode))
-    return total
-
-
-def _unheld(component: Prepared, mode: Mode) -> Amounts:
-    """Buffers that are not in the file, and what is packed so that nobody here sees through it.
-
-    Of that no row holds less than the file does: a weight is never unpacked into fewer bits.
-    """
-    hidden = sum(each.bytes for each in component.hidden)
-    missing = tuple(component.missing())
-    if isinstance(component.made, Unknown):
-        return Amounts(hidden, missing=missing)
-    dtype = mode.float_dtype(component.dtype)
-    weights = sum(each.bytes(dtype) for each in component.made if each.is_weight)
-    buffers = sum(each.bytes(dtype) for each in component.made if not each.is_weight)
-    return Amounts(hidden + weights, 0, buffers, missing=missing)
-
-
-def _weigh(component: Prepared, model: Model, mode: Mode) -> Amounts | Unknown:
-    plan = component.plan(mode.float_dtype(component.dtype))
-    if mode.scheme is not None and (adapter := adapters.kind_of(component.config)):
-        return Unknown(f"a {adapter} adapter stays in floats: what is packed is its model")
-    if mode.scheme is not None and component.hidden:
-        return Unknown(f"the checkpoint is packed by {model.packed_by}: quantize the original")
-    if mode.scheme is not None and mode.scheme not in amounts.BITSANDBYTES:
-        return what_if.ideal(component, plan, mode.scheme)
-    if model.packed_by is not None:
-        return _of_packed(component, model, mode, plan)
-    if mode.scheme is None:
-        return amounts.plain(component.weighed, plan)
-    judged = component.judged if mode.transformers >= 5 else what_if.before_fusing(component)
-    return amounts.quantized(judged, plan, mode.scheme, double_quant=mode.double_quant)
-
-
-def _of_packed(
-    component: Prepared, model: Model, mode: Mode, plan: amounts.DtypePlan
-) -> Amounts | Unknown:
-    """Of a checkpoint that is quantized already."""
-    packed_by = model.packed_by or ""
-    if mode.scheme is None and mode.bits != modes.STORED:
-        return amounts.plain(component.weighed, plan)
-    if mode.scheme is not None and modes.bits_of(packed_by) != mode.bits:
-        return Unknown(f"the checkpoint is packed by {packed_by}: quantize the original")
-    by_bitsandbytes = packed_by in amounts.BITSANDBYTES
-    leaves = quantizers.Leaves(model.declared)
-    defaults = {id(part.held): part.reason for part in component.judged if by_bitsandbytes}
-
-    def why_left(held: Held) -> str:
-        reason = leaves.reason(held)
-        default = defaults.get(id(held))
-        return default if reason == quantizers.STORED_SO and default else reason
-
-    return amounts.as_stored(
-        component.weighed, plan, keeps_weight_dtype=by_bitsandbytes, why_left=why_left
-    )
-
-
 def _loaded_parts(model: Model, mode: Mode, found: Amounts) -> Iterator[Part]:
-    reason = "; ".join(_doubts(model, mode)) or None
+    reason = "; ".join(doubts(model, mode)) or None
     basis = "exact" if reason is None else "estimate"
     missing = dict(found.missing)
     for part in LOADED:
@@ -336,24 +131,6 @@ def _quantized(found: Amounts) -> tuple[int | Unknown, int | Unknown]:
     """Modules and parameters that are quantized; of weights that are not known, Unknown."""
     why = dict(found.missing).get("weights")
     return (found.modules, found.parameters) if why is None else (Unknown(why), Unknown(why))
-
-
-def why_estimate(model: Model, mode: Mode) -> str | None:
-    """Why what is loaded is no certainty; None where it is exact."""
-    missing = (why for component in model.components for _, why in component.missing())
-    return "; ".join(dict.fromkeys((*_doubts(model, mode), *missing))) or None
-
-
-def _doubts(model: Model, mode: Mode) -> tuple[str, ...]:
-    """The same of what is known of it."""
-    if mode.scheme is not None and mode.scheme not in amounts.BITSANDBYTES:
-        return (f"{mode.scheme} as ideal packing of every linear layer",)
-    if mode.transformers < 5 and mode.scheme is not None:
-        return ("transformers 4 by the names in the file, not by its own classes",)
-    if model.packed_by is not None and mode.scheme is None and mode.bits != modes.STORED:
-        return (_DEQUANTIZED,)
-    doubts = (doubt for component in model.components for doubt in component.doubts)
-    return tuple(dict.fromkeys(doubts))
 
 
 def cache_of(model: Model, dtype: str, work: Workload) -> KVCache | Unknown:

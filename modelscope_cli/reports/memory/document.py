@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from modelscope_cli.analysis.memory import rows
 from modelscope_cli.analysis.memory.kv.cache import KVCache
 from modelscope_cli.analysis.memory.part import Part
-from modelscope_cli.analysis.memory.rows import Row
+from modelscope_cli.analysis.memory.row import Row, weakest
 from modelscope_cli.analysis.memory.weights.amounts import Left
 from modelscope_cli.facts import Unknown
 from modelscope_cli.footprint.result import Footprint
@@ -95,7 +94,7 @@ def _part(part: Part) -> dict[str, Any]:
 
 def _sums(row: Row, found: Footprint) -> dict[str, Any]:
     """The three sums and what each rests on: that of its weakest part."""
-    card = rows.weakest([row.total_basis, *(["assumption"] if found.runtime else [])])
+    card = weakest([row.total_basis, *(["assumption"] if found.runtime else [])])
     return {
         "load_bytes": row.load_bytes,
         "load_basis": row.load_basis,

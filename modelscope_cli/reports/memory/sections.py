@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from modelscope_cli.analysis.memory import rows
+from modelscope_cli.analysis.memory import rows, weighing
 from modelscope_cli.analysis.memory.kv.cache import KVCache
 from modelscope_cli.analysis.memory.modes import STORED
 from modelscope_cli.analysis.memory.part import Part
-from modelscope_cli.analysis.memory.rows import LOADED, Row
+from modelscope_cli.analysis.memory.row import LOADED, Row
 from modelscope_cli.facts import Note, Unknown
 from modelscope_cli.footprint.result import Footprint
 from modelscope_cli.report import AtLeast, Cell, Column, Fields, Lines, Section, Table
@@ -214,7 +214,7 @@ class Shown:
     def _plain_bytes(self, row: Row) -> int | None:
         """What the same model holds unquantized."""
         mode = row.mode._replace(bits=STORED, scheme=None)
-        found = rows.weigh(self.found.model, mode)
+        found = weighing.weigh(self.found.model, mode)
         return None if isinstance(found, Unknown) else sum(found[:3])
 
     def notes(self) -> Iterator[Note]:

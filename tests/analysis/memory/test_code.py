@@ -7,8 +7,9 @@ import ast
 import pytest
 
 from modelscope_cli.analysis.memory import code, modes
+from modelscope_cli.analysis.memory.model import Model
 from modelscope_cli.analysis.memory.part import Part
-from modelscope_cli.analysis.memory.rows import Model, Row
+from modelscope_cli.analysis.memory.row import Row
 from modelscope_cli.facts import ModelRef, Unknown
 from modelscope_cli.sources.builtin import NAMES
 from tests.analysis.memory.weights.test_contradictions import CONFIG, found

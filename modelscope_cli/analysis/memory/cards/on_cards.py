@@ -8,7 +8,8 @@ from typing import NamedTuple
 from modelscope_cli.analysis.memory.cards.fit import shared_out
 from modelscope_cli.analysis.memory.cards.placement import Placed
 from modelscope_cli.analysis.memory.cards.spread import over_cards, whole_modules
-from modelscope_cli.analysis.memory.rows import Model, Row
+from modelscope_cli.analysis.memory.model import Model
+from modelscope_cli.analysis.memory.row import Row
 from modelscope_cli.analysis.memory.weights import amounts
 from modelscope_cli.facts import Unknown
 

@@ -12,7 +12,7 @@ from modelscope_cli.analysis.memory.gguf.compute import compute_buffer
 from modelscope_cli.analysis.memory.kv.cache import KVCache
 from modelscope_cli.analysis.memory.modes import Mode
 from modelscope_cli.analysis.memory.part import Part
-from modelscope_cli.analysis.memory.rows import LOADED, Row, Workload
+from modelscope_cli.analysis.memory.row import LOADED, Row, Workload
 from modelscope_cli.analysis.memory.weights import amounts
 from modelscope_cli.analysis.memory.weights.prepared import Prepared, prepare
 from modelscope_cli.analysis.roles import RowFact
