@@ -7,7 +7,6 @@ from typing import Any
 
 from modelscope_cli.analysis import params
 from modelscope_cli.analysis.load_dtype import load_dtype
-from modelscope_cli.analysis.memory import quantizers
 from modelscope_cli.analysis.memory.model import Model
 from modelscope_cli.analysis.memory.weights.prepared import Prepared, prepare
 from modelscope_cli.analysis.opaque import method_of
@@ -60,12 +59,16 @@ def _packings(facts: ModelFacts, found: Sequence[RowFact]) -> tuple[str, ...]:
     if isinstance(facts.tensors, Unknown):
         method = method_of(_declared(facts.config or {}))
         return () if method is None else (f"{method} by the configuration",)
+    packed = [fact for fact in found if fact.logical is not None]
+    if not packed:
+        return ()
+    from modelscope_cli.analysis.memory import quantizers  # few checkpoints are packed
+
     names = (
         quantizers.name(fact.logical)
         if isinstance(fact.logical, Logical)
         else f"packed by {fact.scheme or 'an unknown method'}"
-        for fact in found
-        if fact.logical is not None
+        for fact in packed
     )
     return tuple(dict.fromkeys(names))
 
@@ -75,6 +78,7 @@ def declared_notes(model: Model, found: Sequence[RowFact]) -> Iterator[Note]:
     if not model.declared:
         return
     from modelscope_cli.analysis import disagreement  # few models declare anything
+    from modelscope_cli.analysis.memory import quantizers
 
     yield from disagreement.notes(found, model.declared)
     if (skipped := quantizers.skipped(method_of(model.declared))) is not None:

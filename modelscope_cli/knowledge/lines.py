@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import mmap
 import os
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from modelscope_cli import places
 
 _FOLDER = places.data("knowledge")
+_KEPT = 64  # values of the models looked at last: many audited at once are often alike
 
 
+@lru_cache(maxsize=_KEPT)
 def look_up(table: str, key: str) -> Any | None:
-    r"""The value of `key` in `<table>.jsonl`; None where it has none.
+    r"""The value of `key` in `<table>.jsonl`; None where it has none. Not to be changed.
 
     A line is `"key"<tab>value`, both JSON, and lines are sorted by their bytes: the file is
     searched by halves, a few pages of its megabyte read, and only that line parsed.

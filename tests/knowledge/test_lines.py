@@ -1,11 +1,13 @@
 """Every key of every table is found, and no other."""
 
+import copy
 import json
 from pathlib import Path
 
 import pytest
 
-from modelscope_cli.knowledge import lines
+from modelscope_cli.analysis.memory.kv.cache import kv_cache
+from modelscope_cli.knowledge import buffers, configs, lines, modules
 
 TABLES = sorted(Path(lines._FOLDER).glob("*.jsonl"))
 
@@ -20,6 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty place for tables, that nothing was read of."""
     monkeypatch.setattr(lines, "_FOLDER", str(tmp_path))
     lines._mapped.cache_clear()
+    lines.look_up.cache_clear()
     return tmp_path
 
 
@@ -30,6 +33,7 @@ def test_there_are_tables() -> None:
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_every_line_is_found(path: Path) -> None:
     lines._mapped.cache_clear()
+    lines.look_up.cache_clear()
     for line in path.read_text(encoding="utf-8").splitlines():
         key, _, value = line.partition("\t")
         assert lines.look_up(path.stem, json.loads(key)) == json.loads(value), key
@@ -58,3 +62,18 @@ def test_one_line(folder: Path) -> None:
     assert lines.look_up("table", "only") == 1
     assert lines.look_up("table", "a") is None
     assert lines.look_up("table", "z") is None
+
+
+@pytest.mark.parametrize(
+    "model_type", ["llama", "gemma3", "deepseek_v3", "llava", "t5", "mamba2", "gpt_oss", "whisper"]
+)
+def test_nobody_changes_what_is_kept(model_type: str) -> None:
+    before = {path.stem: copy.deepcopy(lines.look_up(path.stem, model_type)) for path in TABLES}
+    effective = configs.effective({"model_type": model_type, "num_hidden_layers": 3})
+    known = modules.find(model_type, None, effective)
+    assert known is not None
+    known.rename("model.layers.0.mlp.weight")
+    buffers.non_persistent(model_type, known.name, effective)
+    buffers.index_counts(model_type, known.name, effective)
+    kv_cache(effective, known.name, batch=1, context=8, dtype_bytes=2)
+    assert {path.stem: lines.look_up(path.stem, model_type) for path in TABLES} == before

@@ -138,6 +138,7 @@ def test_a_file_of_parameters_takes_little_time() -> None:
 
     def work() -> None:
         lines._mapped.cache_clear()
+        lines.look_up.cache_clear()
         llama = known("llama", "LlamaForCausalLM")
         assert all(llama.parameter(llama.rename(name).name) for name in names)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from modelscope_cli.analysis.memory import modes, quantizers
+from modelscope_cli.analysis.memory import modes
 from modelscope_cli.analysis.memory.activations import estimate as estimate_activations
 from modelscope_cli.analysis.memory.kv.cache import KVCache, kv_cache
 from modelscope_cli.analysis.memory.model import Model
@@ -121,6 +121,8 @@ def _otherwise(model: Model, mode: Mode, dtype: str) -> str | None:
     """Of packed weights: what is held instead where they cannot stay packed."""
     if mode.bits != modes.STORED or not model.packed:
         return None
+    from modelscope_cli.analysis.memory import quantizers  # few checkpoints are packed
+
     plain = weigh(model, mode._replace(bits=str(8 * DTYPES[dtype].block_bytes), dtype=dtype))
     if isinstance(plain, Unknown) or plain.missing:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelscope_cli.analysis import adapters
-from modelscope_cli.analysis.memory import modes, quantizers
+from modelscope_cli.analysis.memory import modes
 from modelscope_cli.analysis.memory.model import Model
 from modelscope_cli.analysis.memory.modes import Mode
 from modelscope_cli.analysis.memory.weights import amounts, what_if
@@ -63,6 +63,8 @@ def _of_packed(
     component: Prepared, model: Model, mode: Mode, plan: amounts.DtypePlan
 ) -> Amounts | Unknown:
     """Of a checkpoint that is quantized already."""
+    from modelscope_cli.analysis.memory import quantizers  # few checkpoints are packed
+
     packed_by = model.packed_by or ""
     if mode.scheme is None and mode.bits != modes.STORED:
         return amounts.plain(component.weighed, plan)
