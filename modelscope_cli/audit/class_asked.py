@@ -42,6 +42,13 @@ def answer(prepared: Prepared, subject: Subject) -> Loaded | Unknown:
     return expected.loaded(subject.config, prepared.class_name, shapes)
 
 
+def get_ready() -> None:
+    """Import the library."""
+    from modelscope_cli.live import expected
+
+    expected.import_libraries()
+
+
 def _is_spare(row: Stored, model_class: ModelClass | None) -> bool:
     """Whether it is a buffer that the class makes itself: older files have them."""
     if row.fact.role != BUFFER or model_class is None:

@@ -21,7 +21,7 @@ def flaws(subject: Subject) -> Iterator[Flaw]:
     Skip where the class is not known, MissingExtra where it must be asked and is not there.
     """
     prepared = _prepared(subject)
-    if find_spec("transformers") is None or find_spec("torch") is None:
+    if not _can_be_asked():
         yield from class_known.flaws(prepared)
         if not class_known.is_complete(prepared):
             raise MissingExtra("missing tensors are told by building the class", "live")
@@ -33,6 +33,16 @@ def flaws(subject: Subject) -> Iterator[Flaw]:
     yield from class_known.flaws(prepared)
     if not class_known.is_complete(prepared):
         raise Skip(answer.reason)
+
+
+def get_ready() -> None:
+    """Import the library that is asked: processes that are made afterwards share it."""
+    if _can_be_asked():
+        class_asked.get_ready()
+
+
+def _can_be_asked() -> bool:
+    return find_spec("transformers") is not None and find_spec("torch") is not None
 
 
 def _prepared(subject: Subject) -> Prepared:

@@ -52,6 +52,13 @@ def audit(subject: Subject, policy: Policy) -> Audited:
     return Audited(subject.ref, tuple(_outcome(rule, subject, policy) for rule in selected(policy)))
 
 
+def get_ready(policy: Policy) -> None:
+    """Do once what processes that are made afterwards would each do for themselves."""
+    for rule in selected(policy):
+        if policy.why_ignored(rule.id) is None:
+            rule.get_ready()
+
+
 def _outcome(rule: Rule, subject: Subject, policy: Policy) -> Outcome:
     ignored = policy.why_ignored(rule.id)
     if ignored is not None:

@@ -46,6 +46,10 @@ class Policies(NamedTuple):
                 policy = apply(policy, table, place)
         return over(policy, self.typed)
 
+    def usual(self) -> Policy:
+        """What holds for a model that no override fits."""
+        return over(self.base, self.typed)
+
     def require_rules(self) -> None:
         """Raises UsageError where the command line leaves nothing of what some model is held to."""
         each = [self.base, *(apply(self.base, table, place) for _, table, place in self.overrides)]

@@ -24,6 +24,9 @@ class Rule:
     title: ClassVar[str]
     severity: ClassVar[str] = ERROR
 
+    def get_ready(self) -> None:
+        """Do once what checks in several processes would each do for themselves."""
+
     def check(self, subject: Subject, policy: Policy) -> Iterable[Flaw]:
         """The flaws of one model, none where it is as it should be.
 

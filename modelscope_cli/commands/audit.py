@@ -156,6 +156,7 @@ def _audited(
 ) -> Iterator[Audited]:
     """Every model, several at once; `streamed`: each one's findings are printed as it comes."""
     from modelscope_cli import output as writing
+    from modelscope_cli.audit import engine
     from modelscope_cli.many import running
     from modelscope_cli.many.progress import Bar
     from modelscope_cli.render.json import line
@@ -163,6 +164,7 @@ def _audited(
 
     at_once = running.jobs_for(len(named), jobs)
     if at_once > 1:  # the processes are for models, no longer for the files of one
+        engine.get_ready(policies.usual())
         named = [each._replace(how=each.how._replace(jobs=1)) for each in named]
     results = running.each(partial(_audit, policies, lock), named, at_once, _lost)
     for audited in Bar("auditing", len(named)).over(results):

@@ -40,6 +40,11 @@ class Loaded(NamedTuple):
     failed: tuple[tuple[str, str], ...]
 
 
+def import_libraries() -> Libraries:
+    """What is asked here. Raises MissingExtra."""
+    return library.load("the class itself tells which tensors it needs, and in which shapes")
+
+
 def loaded(
     config: Mapping[str, Any], architecture: str | None, shapes: Mapping[str, Shape]
 ) -> Loaded | Unknown:
@@ -55,7 +60,7 @@ def loaded(
 def _loaded(
     config: str, architecture: str | None, shapes: tuple[tuple[str, Shape], ...]
 ) -> Loaded | Unknown:
-    libraries = library.load("the class itself tells which tensors it needs, and in which shapes")
+    libraries = import_libraries()
     made = skeleton.build(libraries, json.loads(config), architecture)
     if isinstance(made, Unknown):
         return made

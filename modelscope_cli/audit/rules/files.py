@@ -112,6 +112,12 @@ class ClassTensors(Rule):
 
         yield from class_tensors.flaws(subject)
 
+    def get_ready(self) -> None:
+        """Import transformers, which takes longer than a hundred small models."""
+        from modelscope_cli.audit import class_tensors
+
+        class_tensors.get_ready()
+
 
 class Duplicates(Rule):
     """No weight file is there twice.
