@@ -9,8 +9,9 @@ from typing import TypeVar
 _RUNS = 8
 _T = TypeVar("_T")
 
-# A walk like that of a pickle's opcodes, and how long the machine takes for it on which the
-# bounds were set: there four million opcodes are half a second.
+# A walk like that of a pickle's opcodes, and how long it is taken to last on the machine on which
+# the bounds were set. That was not measured there: it is inferred from four million opcodes in half
+# a second. A quiet machine of today takes about twice as long, so a bound is twice as long there.
 _STEPS = 200_000
 _STEPS_SECONDS = 0.0125
 
